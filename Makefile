@@ -1,0 +1,67 @@
+# What people and CI do with this folder. Everything happens in .venv; stamps keep a second call from installing again.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?=
+DIR ?= demo
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation
+export PYTHON
+
+.PHONY: help demo test test-slow check unit bench lock setup setup-test clean
+
+help: ## shows this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.demo ## sets up, then runs the whole story on real flights (DIR=demo)
+	@$(BIN)/tidegate demo --dir $(DIR)
+
+test: $(VENV)/.test check unit ## sets up for testing, then lint, all fast tests, and the wheel in an empty environment
+	@tools/check-wheel
+	@tail -n 1 build/pytest.log
+
+check: $(VENV)/.test ## lint alone: style, format, layers, types, spelling
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/pyright
+	@$(BIN)/codespell
+
+unit: $(VENV)/.test ## the fast tests with coverage (ARGS="tests/unit/gate -x" for a part of them)
+	@mkdir -p build
+	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term $(ARGS) | tee build/pytest.log
+
+test-slow: $(VENV)/.test ## the proofs that take minutes
+	@$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+
+bench: $(VENV)/.test ## measures, prints a table, writes benchmarks/RESULTS.md
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+lock: $(VENV)/.bootstrap ## writes the locks again (ARGS=--upgrade takes the newest versions)
+	@tools/lock $(ARGS)
+
+setup: $(VENV)/.demo ## only the set-up of make demo
+setup-test: $(VENV)/.test ## only the set-up of make test
+
+clean: ## removes .venv and what was built
+	rm -rf $(VENV) build dist .coverage .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/.bootstrap: requirements/bootstrap.txt
+	@tools/make-venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.bootstrap requirements/demo.txt pyproject.toml
+	@echo "Installing the locked dependencies of the demo"
+	@$(INSTALL) --require-hashes --requirement requirements/demo.txt
+	@$(INSTALL) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.bootstrap requirements/test.txt pyproject.toml tools/browser
+	@tools/browser
+	@echo "Installing the locked dependencies of the tests"
+	@$(INSTALL) --require-hashes --requirement requirements/test.txt
+	@$(INSTALL) --no-deps --editable .
+	@touch $@

@@ -1,0 +1,97 @@
+"""Tidegate carries machine-learning models from notebook to production and back.
+
+The public API, loaded on demand so that ``import tidegate`` costs nothing::
+
+    import tidegate
+
+    with tidegate.run("delay") as run:      # track a run
+        run.params(depth=6)
+        run.log(loss=0.31, step=1)
+
+    @tidegate.step                          # a step of a pipeline is a plain function
+    def fit(...): ...
+
+    workspace = tidegate.open_workspace()   # everything else: data, features, models, gate, release, monitoring
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tidegate.errors import (
+        ApprovalMissing,
+        BadInputError,
+        ConflictError,
+        IntegrityError,
+        NotFoundError,
+        RefusedError,
+        TidegateError,
+        UnavailableError,
+        UsageError,
+    )
+    from tidegate.features import FeatureView, latest, point_in_time, window
+    from tidegate.frames import connect, relation
+    from tidegate.gate import check
+    from tidegate.models import Candidate
+    from tidegate.pipelines import Dataset, File, pipeline, step
+    from tidegate.workspace import Workspace, open_workspace, run
+
+_HOME = {
+    "tidegate.errors": [
+        "ApprovalMissing",
+        "BadInputError",
+        "ConflictError",
+        "IntegrityError",
+        "NotFoundError",
+        "RefusedError",
+        "TidegateError",
+        "UnavailableError",
+        "UsageError",
+    ],
+    "tidegate.features": ["FeatureView", "latest", "point_in_time", "window"],
+    "tidegate.frames": ["connect", "relation"],
+    "tidegate.gate": ["check"],
+    "tidegate.models": ["Candidate"],
+    "tidegate.pipelines": ["Dataset", "File", "pipeline", "step"],
+    "tidegate.workspace": ["Workspace", "open_workspace", "run"],
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "ApprovalMissing",
+    "BadInputError",
+    "Candidate",
+    "ConflictError",
+    "Dataset",
+    "FeatureView",
+    "File",
+    "IntegrityError",
+    "NotFoundError",
+    "RefusedError",
+    "TidegateError",
+    "UnavailableError",
+    "UsageError",
+    "Workspace",
+    "check",
+    "connect",
+    "latest",
+    "open_workspace",
+    "pipeline",
+    "point_in_time",
+    "relation",
+    "run",
+    "step",
+    "window",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'tidegate' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

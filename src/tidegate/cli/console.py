@@ -1,0 +1,66 @@
+"""How the command line speaks: tables, progress, errors, JSON. Plain when nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tidegate.cli.flags import flags, open_workspace
+
+__all__ = ["Json", "flags", "next_command", "open_workspace", "print_json", "print_table", "progress"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def print_json(value: Any) -> None:
+    """Prints a record or plain value as one JSON document on standard output."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str = "nothing yet") -> None:
+    """A table; rich on a terminal, aligned plain text otherwise."""
+    if not rows:
+        typer.echo(f"{title}: {empty}" if title else empty)
+        return
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*[str(cell) for cell in row])
+    out = Console(soft_wrap=False)
+    if not out.is_terminal:
+        out = Console(width=200)
+    out.print(table)
+
+
+def next_command(command: str) -> None:
+    """Ends a command by naming the one that usually follows."""
+    if sys.stdout.isatty():
+        typer.secho(f"next: {command}", dim=True)
+    else:
+        typer.echo(f"next: {command}")
+
+
+@contextmanager
+def progress(label: str, total: float | None = None) -> Generator[Callable[[float], None]]:
+    """A progress bar on standard error while a block runs; gives a function that advances it. Silent without a terminal."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(label, total=total)
+        yield lambda amount=1.0: bar.advance(task, amount)

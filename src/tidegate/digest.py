@@ -1,0 +1,48 @@
+"""SHA-256 of bytes, files, folders and canonical JSON: the one notion of identity in Tidegate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import rfc8785
+
+
+def of_bytes(data: bytes) -> str:
+    """SHA-256 of ``data`` as 64 hexadecimal characters."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in blocks; what ``sha256sum`` prints."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_tree(files: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 of a set of (relative path, digest) pairs, whatever their order."""
+    lines = sorted(f"{digest}  {path}\n" for path, digest in files)
+    return of_bytes("".join(lines).encode())
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical JSON (RFC 8785) of a record or a plain value: equal values give equal bytes."""
+    return rfc8785.dumps(msgspec.to_builtins(value))
+
+
+def of_json(value: Any) -> str:
+    """SHA-256 of the canonical JSON of a record or a plain value."""
+    return of_bytes(canonical(value))
+
+
+def short(digest: str) -> str:
+    """The first twelve characters: enough for people, never for a comparison."""
+    return digest[:12]
+
+
+def of_mapping(parts: Mapping[str, str]) -> str:
+    """SHA-256 of named digests, whatever their order."""
+    return of_tree(parts.items())

@@ -1,0 +1,178 @@
+"""Any dataframe in and out.
+
+In: a path to Parquet or CSV, pandas, Polars, PyArrow, DuckDB, anything with the Arrow PyCapsule interface, or a mapping
+of column names to arrays. Out: a DuckDB relation, which turns into all of them (``.df()``, ``.pl()``,
+``.to_arrow_table()``) and streams what does not fit into memory; or NumPy columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.errors import BadInputError, NotFoundError
+
+Relation: TypeAlias = duckdb.DuckDBPyRelation
+Connection: TypeAlias = duckdb.DuckDBPyConnection
+Columns: TypeAlias = dict[str, NDArray[Any]]
+
+_PARQUET = {".parquet", ".pq"}
+_CSV = {".csv", ".tsv", ".txt"}
+
+
+class _ArrowStream:
+    """Hides a frame's type from DuckDB, which would otherwise ask for PyArrow before it takes a Polars frame."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self._frame.__arrow_c_stream__(requested_schema)
+
+
+def connect() -> Connection:
+    """A DuckDB connection in memory that keeps time in UTC and never reaches for the network."""
+    return duckdb.connect(
+        ":memory:",
+        config={"TimeZone": "UTC", "autoinstall_known_extensions": "false", "autoload_known_extensions": "true"},
+    )
+
+
+def relation(con: Connection, source: Any) -> Relation:
+    """A relation over ``source`` (see the module's text for what it may be), evaluated lazily on ``con``.
+
+    Raises:
+        NotFoundError: ``source`` is a path and nothing is there.
+        BadInputError: ``source`` is no frame, or a file that cannot be read as one.
+    """
+    if isinstance(source, (str, Path)):
+        return _plain_times(_from_file(con, Path(source)))
+    if isinstance(source, Mapping):
+        return _from_mapping(con, source)
+    if isinstance(source, duckdb.DuckDBPyRelation):
+        try:
+            return _plain_times(con.from_arrow(_ArrowStream(source)))
+        except duckdb.Error:
+            return _plain_times(source)  # it lives on this very connection, which cannot stream from itself
+    if type(source).__module__.partition(".")[0] == "pandas" and hasattr(source, "columns"):
+        return _from_pandas(con, source)
+    if hasattr(source, "__arrow_c_stream__"):
+        return _plain_times(con.from_arrow(_ArrowStream(source)))
+    raise BadInputError(
+        "not-a-frame",
+        f"a {type(source).__name__} is not a dataframe",
+        why="frames are pandas, Polars, PyArrow, DuckDB, a mapping of arrays, or a path to Parquet or CSV",
+        fix="convert it to one of these",
+    )
+
+
+def _from_file(con: Connection, path: Path) -> Relation:
+    if not path.exists():
+        raise NotFoundError("file-not-found", f"no file {path}", fix="check the path")
+    if path.stat().st_size == 0:
+        raise BadInputError("empty-file", f"{path} is empty (0 bytes)", fix="check what wrote it")
+    try:
+        if path.suffix.lower() in _PARQUET:
+            return con.read_parquet(str(path))
+        if path.suffix.lower() in _CSV or path.name.lower().endswith(".csv.gz"):
+            return con.read_csv(str(path))
+    except duckdb.Error as error:
+        raise BadInputError(
+            "unreadable-file", f"{path} cannot be read as {path.suffix}", why=str(error).split("\n")[0], fix="check what wrote it"
+        ) from None
+    raise BadInputError(
+        "unknown-format",
+        f"{path} is neither Parquet nor CSV",
+        why=f"its name ends in {path.suffix!r}",
+        fix="name it .parquet or .csv",
+    )
+
+
+def _plain_times(frame: Relation) -> Relation:
+    """Times as TIMESTAMP: microseconds, UTC by the house's rule (DuckDB needs pytz to hand out a TIMESTAMPTZ)."""
+    odd = {
+        name
+        for name, kind in zip(frame.columns, frame.types, strict=True)
+        if str(kind).startswith("TIMESTAMP") and str(kind) != "TIMESTAMP"
+    }
+    if not odd:
+        return frame
+    return frame.project(
+        ", ".join(f"{quote(name)}::TIMESTAMP AS {quote(name)}" if name in odd else quote(name) for name in frame.columns)
+    )
+
+
+def _from_pandas(con: Connection, frame: Any) -> Relation:
+    """DuckDB reads pandas by itself; pandas would stream Arrow only where PyArrow is installed, which is no dependency."""
+    view = f"frame_{id(frame):x}"
+    con.register(view, frame)
+    rows = _plain_times(con.view(view))
+    enums = {name for name, kind in zip(rows.columns, rows.types, strict=True) if str(kind).startswith("ENUM")}
+    if not enums:
+        return rows
+    return rows.project(", ".join(f"{quote(name)}::VARCHAR AS {quote(name)}" if name in enums else quote(name) for name in rows.columns))
+
+
+def _from_mapping(con: Connection, columns: Mapping[str, Any]) -> Relation:
+    arrays = {str(name): np.asanyarray(values) for name, values in columns.items()}  # asarray would drop a mask
+    lengths = {name: len(values) for name, values in arrays.items()}
+    if not arrays or len(set(lengths.values())) != 1:
+        raise BadInputError(
+            "ragged-columns", f"the columns differ in length: {lengths}", fix="give every column the same number of rows"
+        )
+    view = f"columns_{id(arrays):x}"
+    con.register(view, arrays)
+    return con.view(view)
+
+
+def to_columns(frame: Relation) -> Columns:
+    """All rows as NumPy arrays, one per column: nulls are NaN in float columns and None in object columns.
+
+    An integer or boolean column that has nulls comes as float64 with NaN, a timestamp as datetime64[us] with NaT.
+    """
+    return {name: plain(values) for name, values in frame.fetchnumpy().items()}
+
+
+def plain(values: Any) -> NDArray[Any]:
+    """A NumPy array without a mask: masked places become NaN, NaT or None."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values)
+    masked: Any = values
+    if not masked.mask.any():
+        return np.asarray(masked.data)
+    if masked.dtype.kind in "iub":
+        return np.asarray(masked.astype(np.float64).filled(np.nan))
+    if masked.dtype.kind == "f":
+        return np.asarray(masked.filled(np.nan))
+    if masked.dtype.kind in "mM":
+        return np.asarray(masked.filled(np.datetime64("NaT") if masked.dtype.kind == "M" else np.timedelta64("NaT")))
+    values_out = np.array(masked.data, dtype=object)
+    values_out[masked.mask] = None  # filled(None) would mean "the default fill value"
+    return values_out
+
+
+def quote(name: str) -> str:
+    """A column or table name as SQL takes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as a SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def write_parquet(frame: Relation, path: Path) -> int:
+    """Writes the rows to ``path`` as Parquet (zstd) and returns how many there are."""
+    frame.write_parquet(str(path), compression="zstd")
+    return _count(path)
+
+
+def _count(path: Path) -> int:
+    with connect() as con:
+        row = con.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0

@@ -1,0 +1,224 @@
+"""Policies from TOML, read strictly: whatever is not understood is refused, with the nearest valid word."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from tidegate import digest
+from tidegate.clock import parse_duration
+from tidegate.errors import NotFoundError, UsageError
+from tidegate.gate.metrics import parse_metric
+from tidegate.records.names import check_name, nearest
+from tidegate.records.policy import (
+    BaselineModel,
+    CheckPolicy,
+    GatePolicy,
+    ModelPolicy,
+    MonitoringPolicy,
+    ReleasePolicy,
+    RetrainPolicy,
+    Rule,
+    ServingPolicy,
+    SliceMode,
+    Task,
+    Test,
+)
+
+_Record = TypeVar("_Record", bound=msgspec.Struct)
+
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "gate": GatePolicy,
+    "release": ReleasePolicy,
+    "monitoring": MonitoringPolicy,
+    "retrain": RetrainPolicy,
+    "serving": ServingPolicy,
+}
+_DURATIONS = {
+    "gate": ("receipt_lifetime",),
+    "release": ("approval_lifetime",),
+    "monitoring": ("window", "label_wait"),
+    "retrain": ("every", "cooldown", "expires"),
+}
+
+
+def load_check_policy(path: Path) -> CheckPolicy:
+    """Reads the policy file of a standalone check.
+
+    Raises:
+        NotFoundError: no such file.
+        UsageError: it is no TOML, or not a policy.
+    """
+    try:
+        mapping = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise NotFoundError("policy-not-found", f"no policy file {path}", fix="check the path given with --policy") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError("bad-toml", f"{path} is not valid TOML", why=str(error), fix="mend the line that is named") from None
+    return parse_check_policy(mapping)
+
+
+def parse_check_policy(mapping: Mapping[str, Any]) -> CheckPolicy:
+    """The policy of a standalone check from its TOML tables.
+
+    Raises:
+        UsageError: an unknown key, metric or test (the nearest valid one is named), a wrong type (with its path), a rule
+            that cannot be followed.
+    """
+    _check_keys(mapping, CheckPolicy, "the policy")
+    _check_rules(mapping.get("rules"), "rules")
+    policy = _convert(mapping, CheckPolicy, "the policy")
+    _check_confidence(policy.confidence)
+    for position, rule in enumerate(policy.rules):
+        check_rule(rule, policy.task, f"rules[{position}]")
+        if rule.test != "floor" and not policy.champion:
+            raise UsageError(
+                "rule-needs-champion",
+                f"rules[{position}] ({rule.metric}, {rule.test}) compares with a champion, but the policy names no champion column",
+                fix='add champion = "COLUMN", or use test = "floor" with a value',
+            )
+    return policy
+
+
+def parse_model_policy(name: str, mapping: Mapping[str, Any]) -> ModelPolicy:
+    """The table ``[models.NAME]`` of ``tidegate.toml``.
+
+    Raises:
+        UsageError: as ``parse_check_policy``.
+    """
+    check_name(name, "model")
+    where = f"[models.{name}]"
+    _check_keys(mapping, ModelPolicy, where)
+    for table, kind in _TABLES.items():
+        if isinstance(mapping.get(table), Mapping):
+            _check_keys(mapping[table], kind, f"[models.{name}.{table}]")
+    gate: Any = mapping.get("gate")
+    if isinstance(gate, Mapping):
+        _check_rules(gate.get("rules"), f"models.{name}.gate.rules")
+        if isinstance(gate.get("baseline"), Mapping):
+            _check_keys(gate["baseline"], BaselineModel, f"[models.{name}.gate.baseline]")
+    policy = _convert(mapping, ModelPolicy, where)
+    _check_durations(policy, name)
+    _check_model(policy, name)
+    return policy
+
+
+def policy_digest(policy: CheckPolicy | ModelPolicy) -> str:
+    """Digest of what the gate goes by: the whole check policy; of a model's, the task and its gate."""
+    if isinstance(policy, CheckPolicy):
+        return digest.of_json(policy)
+    return digest.of_json({"task": policy.task, "gate": msgspec.to_builtins(policy.gate)})
+
+
+def check_rule(rule: Rule, task: str, where: str) -> None:
+    """Refuses a rule that cannot be followed.
+
+    Raises:
+        UsageError: unknown metric; a margin that is negative or not finite; a floor without a value, a value without a floor.
+    """
+    parse_metric(rule.metric, task)
+    if not math.isfinite(rule.margin) or rule.margin < 0:
+        raise UsageError(
+            "bad-margin",
+            f"{where}.margin is {rule.margin:g}",
+            why="a margin is an amount in the metric's unit, never negative; the metric itself says which direction is good",
+            fix="write 0.005, not -0.005",
+        )
+    if rule.test == "floor":
+        if rule.value is None or not math.isfinite(rule.value):
+            raise UsageError(
+                "floor-needs-value", f"{where} is a floor without a value", fix="add value = 0.8, the worst that you accept"
+            )
+        if rule.margin:
+            raise UsageError("bad-margin", f"{where} is a floor and has a margin", fix="move the margin into value")
+    elif rule.value is not None:
+        raise UsageError(
+            "value-without-floor", f"{where} has a value but its test is {rule.test!r}", fix='use margin, or test = "floor"'
+        )
+    if len(set(rule.slices)) != len(rule.slices):
+        raise UsageError("bad-slices", f"{where}.slices names a column twice", fix="name each column once")
+
+
+def _check_model(policy: ModelPolicy, name: str) -> None:
+    gate = policy.gate
+    if gate is not None:
+        _check_confidence(gate.confidence)
+        for position, rule in enumerate(gate.rules):
+            check_rule(rule, policy.task, f"models.{name}.gate.rules[{position}]")
+        if gate.baseline is not None and (gate.baseline.kind == "column") != bool(gate.baseline.column):
+            raise UsageError(
+                "bad-baseline",
+                f"[models.{name}.gate.baseline] must name a column exactly when its kind is column",
+                fix='write kind = "column" and column = "NAME", or kind = "constant"',
+            )
+    for metric in policy.monitoring.metrics if policy.monitoring else []:
+        parse_metric(metric, policy.task)
+
+
+def _check_durations(policy: ModelPolicy, name: str) -> None:
+    for table, keys in _DURATIONS.items():
+        record = getattr(policy, table)
+        for key in keys if record is not None else ():
+            text: str = getattr(record, key)
+            if not text and key == "every":
+                continue
+            try:
+                parse_duration(text)
+            except UsageError as error:
+                raise UsageError(error.code, f"models.{name}.{table}.{key}: {error.what}", why=error.why, fix=error.fix) from None
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0.5 <= confidence < 1:
+        raise UsageError("bad-confidence", f"confidence is {confidence:g}", why="it lies from 0.5 to below 1", fix="write 0.95")
+
+
+def _check_rules(rules: Any, where: str) -> None:
+    """Keys and words of rules, before types: a typo should be named as a typo."""
+    if not isinstance(rules, list) or not rules:
+        raise UsageError(
+            "no-rules",
+            f"{where} holds no rule",
+            why="without a rule nothing is asked, and nothing can pass",
+            fix="add a [[rules]] table",
+        )
+    for position, rule in enumerate(rules):
+        here = f"{where}[{position}]"
+        if not isinstance(rule, Mapping):
+            raise UsageError("bad-policy", f"{here} is not a table", fix="write [[rules]] with metric and test")
+        _check_keys(rule, Rule, here)
+        _check_word(rule.get("test"), list(get_args(Test)), f"{here}.test", "unknown-test")
+        _check_word(rule.get("slice_mode"), list(get_args(SliceMode)), f"{here}.slice_mode", "unknown-slice-mode")
+
+
+def _check_word(word: Any, valid: list[str], where: str, code: str) -> None:
+    if isinstance(word, str) and word not in valid:
+        raise UsageError(code, f"{where} is {word!r}", why=nearest(word, valid), fix=f"use one of: {', '.join(valid)}")
+
+
+def _check_keys(mapping: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+    valid = list(kind.__struct_fields__)
+    for key in mapping:
+        if key not in valid:
+            raise UsageError(
+                "unknown-key", f"{where} has an unknown key {key!r}", why=nearest(key, valid), fix="mend or remove it"
+            )
+    if "task" in valid:
+        _check_word(mapping.get("task"), list(get_args(Task)), f"task of {where}", "unknown-task")
+
+
+def _convert(mapping: Mapping[str, Any], kind: type[_Record], where: str) -> _Record:
+    try:
+        return msgspec.convert(dict(mapping), kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            "bad-policy",
+            f"{where} cannot be read",
+            why=str(error),
+            fix="see docs/reference/gate-policy.md for its keys and types",
+        ) from None

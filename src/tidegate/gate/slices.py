@@ -1,0 +1,122 @@
+"""A rule on the values of its slice columns.
+
+``all_not_worse``: every slice must itself be proven. This is an intersection-union test, so no correction is due: the rule
+passes only if all do (Berger, Technometrics 24, 1982). ``none_worse``: no slice may be proven worse; many are looked at,
+so the p-values of harm are Holm's. A slice too small to test cannot be proven worse there, and says so.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from tidegate.gate.bound import Answer, answer, ask_slice, interval
+from tidegate.gate.evidence import Evidence
+from tidegate.gate.measure import measure
+from tidegate.gate.metrics import Metric
+from tidegate.records.policy import Rule
+from tidegate.records.report import SliceResult
+from tidegate.records.verdict import Verdict, worst
+from tidegate.stats.multiplicity import holm
+
+_NAMED = 3
+
+
+class Sliced(NamedTuple):
+    """The outcome over all slices of a rule: the verdict, its sentence, rows still missing over the whole set, the slices."""
+
+    verdict: Verdict
+    reason: str
+    more_rows: int | None
+    results: list[SliceResult]
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """Randomness of one metric on one slice: it does not depend on the other rules or on their order."""
+    return np.random.default_rng([seed, zlib.crc32("\0".join(names).encode())])
+
+
+def judge_slices(rule: Rule, metric: Metric, evidence: Evidence, *, confidence: float, seed: int) -> Sliced:
+    """Judges every value of the rule's slice columns and folds them by the rule's mode."""
+    results: list[SliceResult] = []
+    answers: list[Answer] = []
+    for column in rule.slices:
+        for value, part in evidence.split(column):
+            measured = measure(metric, part, confidence=confidence, rng=generator(seed, rule.metric, column, value))
+            found = answer(ask_slice(rule), metric, measured, part, confidence=confidence)
+            answers.append(found)
+            results.append(
+                SliceResult(
+                    column=column,
+                    value=value,
+                    rows=part.rows,
+                    verdict=found.verdict,
+                    candidate=interval(measured.candidate),
+                    champion=interval(measured.champion) if measured.champion else None,
+                    difference=interval(measured.difference) if measured.difference else None,
+                    reason=found.reason,
+                )
+            )
+    if rule.slice_mode == "none_worse":
+        results = _none_worse(results, answers, confidence)
+        verdict = Verdict.FAIL if any(result.verdict is Verdict.FAIL for result in results) else Verdict.PASS
+    else:
+        verdict = worst([result.verdict for result in results])
+    missing = [_over_all(found, result, evidence.rows) for found, result in zip(answers, results, strict=True)]
+    return Sliced(verdict, _reason(verdict, results), _most(missing), results)
+
+
+def _none_worse(results: list[SliceResult], answers: list[Answer], confidence: float) -> list[SliceResult]:
+    tested = [place for place, found in enumerate(answers) if found.harm is not None]
+    adjusted = dict(zip(tested, holm([answers[place].harm or 0.0 for place in tested]), strict=True))
+    judged: list[SliceResult] = []
+    for place, result in enumerate(results):
+        if place not in adjusted:
+            judged.append(_with(result, Verdict.INCONCLUSIVE, f"{result.reason}; too small to be proven worse"))
+        elif adjusted[place] <= 1 - confidence:
+            judged.append(_with(result, Verdict.FAIL, f"{result.reason}; proven worse (Holm p = {adjusted[place]:.2g})"))
+        else:
+            judged.append(_with(result, Verdict.PASS, f"{result.reason}; not proven worse (Holm p = {adjusted[place]:.2g})"))
+    return judged
+
+
+def _with(result: SliceResult, verdict: Verdict, reason: str) -> SliceResult:
+    return SliceResult(
+        column=result.column,
+        value=result.value,
+        rows=result.rows,
+        verdict=verdict,
+        candidate=result.candidate,
+        champion=result.champion,
+        difference=result.difference,
+        reason=reason,
+    )
+
+
+def _over_all(found: Answer, result: SliceResult, rows: int) -> int | None:
+    """Rows missing in a slice, as rows of the whole evaluation set."""
+    if found.more_rows is None or result.verdict is not Verdict.INCONCLUSIVE or result.rows == 0:
+        return None
+    return -(-found.more_rows * rows // result.rows)
+
+
+def _most(missing: list[int | None]) -> int | None:
+    known = [count for count in missing if count is not None]
+    return max(known) if known else None
+
+
+def _reason(verdict: Verdict, results: list[SliceResult]) -> str:
+    count = len(results)
+    if verdict is Verdict.PASS:
+        return f"all {count} slices hold"
+    bad = [result for result in results if result.verdict is verdict]
+    bad.sort(key=lambda result: -_size(result))
+    named = ", ".join(f"{result.column} = {result.value}" for result in bad[:_NAMED]) + (", ..." if len(bad) > _NAMED else "")
+    verb = "worse than allowed" if verdict is Verdict.FAIL else "not settled"
+    return f"{len(bad)} of {count} slices {'is' if len(bad) == 1 else 'are'} {verb}: {named}"
+
+
+def _size(result: SliceResult) -> float:
+    return abs(result.difference.estimate or 0.0) if result.difference else 0.0

@@ -1,0 +1,227 @@
+"""ONNX: scikit-learn estimators compiled by skl2onnx, run by ONNX Runtime on one thread.
+
+A graph is only accepted if it gives the native model's answers on real rows, including rows with missing values and
+unknown text. It is tried in single precision first (which every operator has), then in double.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from tidegate.errors import BadInputError, IntegrityError, missing_extra
+from tidegate.frames import Columns
+from tidegate.models.estimator import NativeModel, class_outputs, label_indexes, refuse_nan
+from tidegate.models.formats.port import CannotPackError, Packed, Probe
+from tidegate.models.signature import conform
+from tidegate.records.model import Manifest, Parity, Signature, Tensor
+from tidegate.records.policy import Task
+
+TOLERANCE = 1e-5
+"""Largest difference of a probability, and of a regression's answer relative to max(1, |answer|)."""
+
+_FILE = "model.onnx"
+_MATRIX = "matrix"
+
+
+class OnnxFormat:
+    """See ``Format``."""
+
+    name = "onnx"
+    loads_code = False
+    preference = 10
+
+    def pack(self, native: NativeModel, probe: Probe) -> Packed:
+        best: Parity | None = None
+        reasons: list[str] = []
+        for layout, precision in _attempts(native):
+            try:
+                graph = _converted(native, layout=layout, precision=precision)
+                session = _Session(graph, native.task, native.inputs, native.classes)
+                parity = _compare(native.task, session.run(probe.rows), probe.expected)
+                _refuses_the_same(session, probe)
+            except CannotPackError as error:
+                reasons.append(error.why)
+                continue
+            except Exception as error:  # noqa: BLE001 - converters and the runtime raise whatever they like; it means "not this way"
+                reasons.append(
+                    f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
+                )
+                continue
+            if parity.holds:
+                return Packed({_FILE: graph}, parity)
+            best = parity if best is None or parity.largest_difference < best.largest_difference else best
+        reason = (
+            f"ONNX differs from the native model by {best.largest_difference:.3g} on {best.rows} rows, {best.tolerance:g} is allowed"
+            if best
+            else f"it cannot be converted to ONNX ({reasons[0] if reasons else 'no way to'})"
+        )
+        raise CannotPackError("not-onnx", "the model cannot be kept as ONNX", why=reason, fix="it is kept in its native format")
+
+    def load(self, files: Mapping[str, bytes], manifest: Manifest) -> OnnxPredictor:
+        if _FILE not in files:
+            raise IntegrityError("broken-package", f"{manifest.ref} holds no {_FILE}", fix="register the model again")
+        classes: list[Any] = [int(name) if name.lstrip("-").isdigit() else name for name in manifest.classes]
+        try:
+            session = _Session(files[_FILE], manifest.task, manifest.signature.inputs, classes)
+        except (RuntimeError, ValueError) as error:
+            raise IntegrityError(
+                "broken-package",
+                f"{_FILE} of {manifest.ref} is no ONNX model that this runtime reads",
+                why=str(error).splitlines()[0][:200],
+                fix="register the model again, or install a newer onnxruntime",
+            ) from None
+        return OnnxPredictor(manifest.signature, session)
+
+
+class OnnxPredictor:
+    """See ``Predictor``."""
+
+    def __init__(self, signature: Signature, session: _Session) -> None:
+        self.signature = signature
+        self._session = session
+
+    def predict(self, columns: Mapping[str, object]) -> Columns:
+        return refuse_nan(self._session.run(conform(self.signature, columns)))
+
+
+class _Session:
+    """A graph with one way in: columns of the signature to tensors of the graph, and its outputs by the task's names."""
+
+    def __init__(self, graph: bytes, task: Task, inputs: list[Tensor], classes: list[Any]) -> None:
+        runtime = _runtime()
+        options: Any = runtime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what it would log is raised as well
+        self._session: Any = _runtime_errors(
+            runtime, lambda: runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        )
+        self._task: Task = task
+        self._classes = classes
+        self._names = [tensor.name for tensor in inputs]
+        wanted: dict[str, Any] = {node.name: _NUMPY[node.type] for node in self._session.get_inputs()}
+        self._matrix = wanted[_MATRIX] if list(wanted) == [_MATRIX] and (len(inputs) > 1 or inputs[0].name != _MATRIX) else None
+        self._wanted = [] if self._matrix is not None else [(tensor, wanted[tensor.name]) for tensor in inputs]
+        self._run = self._session.run
+
+    def run(self, columns: Columns) -> Columns:
+        """The task's outputs; ``columns`` conform to the signature."""
+        if self._matrix is not None:
+            parts = [columns[name] for name in self._names]
+            matrix = parts[0].reshape(len(parts[0]), -1) if len(parts) == 1 else np.column_stack(parts)
+            feed = {_MATRIX: matrix.astype(self._matrix, copy=False)}
+        else:
+            feed = {tensor.name: _fed(columns[tensor.name], kind) for tensor, kind in self._wanted}
+        try:
+            answers: list[Any] = self._run(None, feed)
+        except Exception as error:
+            if type(error).__module__.startswith("onnxruntime"):
+                raise BadInputError(
+                    "model-refused-input",
+                    "the model refused these rows",
+                    why=str(error).splitlines()[0][:300],
+                    fix="send values like those it was trained on",
+                ) from None
+            raise
+        if self._task == "regression":
+            return {"prediction": answers[0].astype(np.float64).reshape(-1)}
+        return class_outputs(self._task, answers[1], label_indexes(self._classes, answers[0]))
+
+
+_NUMPY: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": object,
+}
+
+
+def _fed(values: Any, kind: Any) -> Any:
+    values = values.reshape(len(values), -1)
+    if kind is object:
+        # ONNX has no missing text: it goes in as an empty one, and parity was checked with exactly that.
+        return np.array([[value or "" for value in row] for row in values.tolist()], dtype=object).reshape(values.shape)
+    return values.astype(kind, copy=False)
+
+
+def _attempts(native: NativeModel) -> Iterator[tuple[str, str]]:
+    numeric = all(tensor.dtype != "string" for tensor in native.inputs)
+    return product(["matrix", "columns"] if numeric else ["columns"], ["float32", "float64"])
+
+
+def _converted(native: NativeModel, *, layout: str, precision: str) -> bytes:
+    try:
+        from skl2onnx import convert_sklearn
+        from skl2onnx.common import data_types
+    except ImportError:
+        raise CannotPackError(
+            "not-onnx", "skl2onnx is not installed", why="skl2onnx is not installed", fix='pip install "tidegate[sklearn]"'
+        ) from None
+    kinds: Any = data_types
+    number = kinds.FloatTensorType if precision == "float32" else kinds.DoubleTensorType
+    if layout == "matrix":
+        types = [(_MATRIX, number([None, sum(tensor.shape[1] for tensor in native.inputs)]))]
+    else:
+        types = [
+            (tensor.name, (kinds.StringTensorType if tensor.dtype == "string" else number)([None, 1])) for tensor in native.inputs
+        ]
+    options = {} if native.task == "regression" else {id(native.estimator): {"zipmap": False}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # converters warn about what the parity check finds out anyway
+        graph: Any = convert_sklearn(native.estimator, name="model", initial_types=types, options=options)
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def _compare(task: Task, found: Columns, expected: Columns) -> Parity:
+    name = next(iter(expected))
+    ours, theirs = found[name].astype(np.float64), expected[name].astype(np.float64)
+    scale = np.maximum(1.0, np.abs(theirs)) if task == "regression" else 1.0
+    difference = np.abs(ours - theirs) / scale
+    largest = float(difference.max()) if difference.size else float("nan")
+    holds = bool(ours.shape == theirs.shape and largest <= TOLERANCE)  # NaN compares false: no parity
+    if holds and "label" in expected:
+        # A label may flip where the best two classes are closer than the tolerance; anywhere else it must agree.
+        shares = expected[name].astype(np.float64)
+        best = np.sort(shares if shares.ndim == 2 else np.column_stack([1 - shares, shares]), axis=1)
+        clear = best[:, -1] - best[:, -2] > 2 * TOLERANCE
+        holds = bool((found["label"] == expected["label"])[clear].all())
+    return Parity(rows=len(theirs), largest_difference=largest, tolerance=TOLERANCE, holds=holds)
+
+
+def _refuses_the_same(session: _Session, probe: Probe) -> None:
+    for reason, rows in probe.refused:
+        try:
+            session.run(rows)
+        except BadInputError:
+            continue
+        raise CannotPackError(
+            "not-onnx",
+            "the compiled model answers what the native one refuses",
+            why=f"it would answer {reason}, which the native model refuses",
+            fix="let the estimator ignore it (handle_unknown), or serve it natively",
+        )
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing_extra("serving", "onnxruntime", "a model in ONNX") from None
+    return onnxruntime
+
+
+def _runtime_errors(runtime: Any, make: Any) -> Any:
+    """ONNX Runtime's own exception types as RuntimeError: they share no parent but Exception."""
+    try:
+        return make()
+    except Exception as error:
+        if type(error).__module__.startswith(runtime.__name__):
+            raise RuntimeError(str(error)) from None
+        raise

@@ -1,0 +1,146 @@
+"""skops: a scikit-learn estimator as it is, in a format that builds only types it knows, and runs no code."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+from tidegate.errors import IntegrityError, RefusedError, missing_extra
+from tidegate.frames import Columns
+from tidegate.models.estimator import NativeModel, refuse_nan
+from tidegate.models.formats.port import CannotPackError, Packed, Probe
+from tidegate.models.signature import conform
+from tidegate.records.model import Manifest, Signature
+
+_FILE = "model.skops"
+_SCHEMA = "schema.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+TRUSTED = [
+    "numpy.dtype",  # SimpleImputer keeps the type that it was fitted on
+    "functools.partial",  # of a function that is listed, and refused, by its own name
+    "sklearn.utils.validation.check_array",  # how gradient boosting with categories copies its numeric columns
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # arrays of one tree of gradient boosting
+]
+"""Types beside those that skops itself trusts, each read: plain state of scikit-learn, nothing that runs code."""
+
+
+class SkopsFormat:
+    """See ``Format``."""
+
+    name = "skops"
+    loads_code = False
+    preference = 90
+
+    def pack(self, native: NativeModel, probe: Probe) -> Packed:
+        del probe  # it is the native model
+        library = _library()
+        try:
+            data = _reproducible(library.dumps(native.estimator))
+            odd = _untrusted(library, data)
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise CannotPackError(
+                "not-skops",
+                "the model cannot be kept as skops",
+                why=f"{type(error).__name__}: {str(error)[:200]}",
+                fix="use estimators of scikit-learn",
+            ) from None
+        if odd:
+            raise CannotPackError(
+                "untrusted-types",
+                "the model holds types that no package may load",
+                why=f"types that are not trusted: {', '.join(odd)}",
+                fix="build the same from transformers of scikit-learn; a package never runs code of its own",
+            )
+        return Packed({_FILE: data}, None)
+
+    def load(self, files: Mapping[str, bytes], manifest: Manifest) -> SkopsPredictor:
+        library = _library()
+        if _FILE not in files:
+            raise IntegrityError("broken-package", f"{manifest.ref} holds no {_FILE}", fix="register the model again")
+        try:
+            odd = _untrusted(library, files[_FILE])
+            if odd:
+                raise RefusedError(
+                    "untrusted-types",
+                    f"{manifest.ref} holds types that are not trusted: {', '.join(odd)}",
+                    why="building them could run code",
+                    fix="register the model again from estimators of scikit-learn",
+                )
+            estimator: Any = library.loads(files[_FILE], trusted=TRUSTED)
+        except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, ImportError, RecursionError) as error:
+            raise IntegrityError(
+                "broken-package",
+                f"{_FILE} of {manifest.ref} is no skops file that this installation reads",
+                why=f"{type(error).__name__}: {str(error)[:200]}",
+                fix="register the model again, or install the versions in its lineage",
+            ) from None
+        classes: list[Any] = [] if manifest.task == "regression" else list(estimator.classes_.tolist())
+        trained = [str(name) for name in getattr(estimator, "feature_names_in_", manifest.signature.input_names)]
+        inputs = sorted(manifest.signature.inputs, key=lambda tensor: trained.index(tensor.name))
+        return SkopsPredictor(manifest.signature, NativeModel(estimator, manifest.task, inputs, classes))
+
+
+class SkopsPredictor:
+    """See ``Predictor``. It predicts on one thread: for few rows, a pool costs more than it gives."""
+
+    def __init__(self, signature: Signature, native: NativeModel) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        self.signature = signature
+        self._native = native
+        self._threads: Any = ThreadpoolController()
+
+    def predict(self, columns: Mapping[str, object]) -> Columns:
+        with self._threads.limit(limits=1):
+            return refuse_nan(self._native.predict(conform(self.signature, columns)))
+
+
+def _library() -> Any:
+    try:
+        import skops.io
+    except ImportError:
+        raise missing_extra("serving", "skops", "a model in its native format") from None
+    return skops.io
+
+
+def _untrusted(library: Any, data: bytes) -> list[str]:
+    return sorted(set(library.get_untrusted_types(data=data)) - set(TRUSTED))
+
+
+def _reproducible(data: bytes) -> bytes:
+    """The same file without memory addresses and times in it, so that the same model gives the same bytes.
+
+    skops names objects by ``id()``, and arrays' files after them: both are numbered in their order of appearance.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as source:
+        contents = {name: source.read(name) for name in source.namelist() if name != _SCHEMA}
+        schema = json.loads(source.read(_SCHEMA))
+    numbers: dict[int, int] = {}
+    names: dict[str, str] = {}
+
+    def renumbered(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renumbered(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        out: dict[str, Any] = {}
+        for key, value in node.items():
+            if key == "__id__" and isinstance(value, int):
+                out[key] = numbers.setdefault(value, len(numbers) + 1)
+            elif isinstance(value, str) and value in contents:
+                out[key] = names.setdefault(value, f"{len(names):06d}.{value.rpartition('.')[2]}")
+            else:
+                out[key] = renumbered(value)
+        return out
+
+    state = renumbered(schema)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as out:
+        for old, new in names.items():
+            out.writestr(zipfile.ZipInfo(new, _EPOCH), contents[old])
+        out.writestr(zipfile.ZipInfo(_SCHEMA, _EPOCH), json.dumps(state))
+    return target.getvalue()

@@ -1,0 +1,153 @@
+"""From a candidate to the contents of a package: signature, files, and the proof that they answer like the estimator.
+
+The estimator is asked how it takes what production will send: a missing value in each column, text that it has never
+seen. What it answers becomes part of the comparison with the compiled model; what it refuses, the package refuses too.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.errors import BadInputError
+from tidegate.frames import Columns
+from tidegate.models.candidate import Candidate
+from tidegate.models.estimator import NativeModel, native_model
+from tidegate.models.formats import CannotPackError, Format, Packed, Probe
+from tidegate.models.signature import example_columns, infer_inputs, outputs_of
+from tidegate.records.model import Parity, Signature, Tensor
+
+MAX_ROWS = 10_000
+"""Example rows that the comparison uses."""
+
+_PROBED = 8
+_UNSEEN = "tidegate: a text that no training row had"
+
+
+class Contents(NamedTuple):
+    """Everything of a manifest that the model itself decides."""
+
+    format: str
+    loads_code: bool
+    files: dict[str, bytes]
+    signature: Signature
+    parity: Parity
+    classes: list[str]
+    probe: Probe
+
+
+def pack(candidate: Candidate, formats: list[Format]) -> Contents:
+    """Packs a candidate in the first format that holds it with the same answers.
+
+    Raises:
+        BadInputError: the estimator and its example do not fit each other, or no format can hold it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the probe asks for unknown text and missing values on purpose
+        return _packed(candidate, formats)
+
+
+def _packed(candidate: Candidate, formats: list[Format]) -> Contents:
+    columns = {name: values[:MAX_ROWS] for name, values in example_columns(candidate.example).items()}
+    native = native_model(candidate.estimator, candidate.task, infer_inputs(columns))
+    _refuse_lost_types(native, candidate, columns)
+    probe, nullable = probed(native, columns)
+    inputs = [_nullable(tensor, tensor.name in nullable) for tensor in native.inputs]
+    signature = Signature(inputs=inputs, outputs=outputs_of(candidate.task, len(native.classes)))
+    kind, packed, declined = _first_that_holds(native, probe, formats)
+    parity = packed.parity or Parity(rows=0, largest_difference=0.0, tolerance=0.0, holds=False, reason="; ".join(declined))
+    return Contents(kind.name, kind.loads_code, packed.files, signature, parity, [str(name) for name in native.classes], probe)
+
+
+def _first_that_holds(native: NativeModel, probe: Probe, formats: list[Format]) -> tuple[Format, Packed, list[str]]:
+    declined: list[str] = []
+    for kind in formats:
+        try:
+            return kind, kind.pack(native, probe), declined
+        except CannotPackError as error:
+            declined.append(f"{kind.name}: {error.why}")
+    raise BadInputError(
+        "cannot-package",
+        f"no package format can hold this {type(native.estimator).__name__}",
+        why="; ".join(declined),
+        fix="build it from transformers and estimators of scikit-learn: a package never carries code of its own",
+    )
+
+
+def probed(native: NativeModel, columns: Columns) -> tuple[Probe, frozenset[str]]:
+    """The rows to compare on, and the names of the inputs that the model can do without.
+
+    Raises:
+        BadInputError: the model refuses its own example.
+    """
+    expected = [native.predict(columns)]
+    answered, refused, nullable = [columns], list[tuple[str, Columns]](), set[str]()
+    head = {name: values[:_PROBED] for name, values in columns.items()}
+    for tensor in native.inputs:
+        values = head[tensor.name]
+        if tensor.dtype in {"float32", "float64", "string"}:
+            rows = head | {tensor.name: _without(values)} if values.ndim == 1 else {tensor.name: _holes(values)}
+            answer = _answer(native, rows)
+            if answer is not None:
+                nullable.add(tensor.name)
+                answered.append(rows)
+                expected.append(answer)
+        if tensor.dtype == "string":
+            rows = head | {tensor.name: np.full(values.shape, _UNSEEN, dtype=object)}
+            answer = _answer(native, rows)
+            if answer is None:
+                refused.append((f"text in {tensor.name!r} that it was not trained on", rows))
+            else:
+                answered.append(rows)
+                expected.append(answer)
+    return Probe(_stacked(answered), _stacked(expected), refused), frozenset(nullable)
+
+
+def _without(values: NDArray[Any]) -> NDArray[Any]:
+    return np.full(values.shape, None if values.dtype.kind == "O" else np.nan, dtype=values.dtype)
+
+
+def _holes(matrix: NDArray[Any]) -> NDArray[Any]:
+    """One row per column of a matrix, with that column missing."""
+    width = matrix.shape[1]
+    rows = matrix[np.arange(width) % len(matrix)]
+    rows[np.arange(width), np.arange(width)] = np.nan
+    return rows
+
+
+def _answer(native: NativeModel, rows: Columns) -> Columns | None:
+    try:
+        return native.predict(rows)
+    except BadInputError:
+        return None
+
+
+def _stacked(parts: list[Columns]) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _nullable(tensor: Tensor, nullable: bool) -> Tensor:
+    return Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, nullable=nullable)
+
+
+def _refuse_lost_types(native: NativeModel, candidate: Candidate, columns: Columns) -> None:
+    """A model that needs more than names and plain types (pandas categories, say) would answer otherwise when served."""
+    try:
+        direct: Any = getattr(candidate.estimator, "predict" if candidate.task == "regression" else "predict_proba")(
+            candidate.example
+        )
+    except Exception:  # noqa: BLE001 - the estimator cannot take this kind of frame directly: there is nothing to compare
+        return
+    first = np.asarray(direct, dtype=np.float64)[: len(next(iter(columns.values())))]
+    first = first[:, 1] if candidate.task == "binary" else first
+    answers = next(iter(native.predict(columns).values()))
+    if not np.allclose(first.reshape(answers.shape), answers, rtol=1e-5, atol=1e-6):
+        raise BadInputError(
+            "example-types",
+            "the estimator answers otherwise when its example passes through plain columns",
+            why="it depends on column types (categories, for example) that a request cannot carry",
+            fix="encode them inside the estimator, with OrdinalEncoder or OneHotEncoder",
+        )

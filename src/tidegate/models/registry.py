@@ -1,0 +1,184 @@
+"""The model registry: candidates become numbered, immutable versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+
+import msgspec
+import numpy as np
+
+from tidegate import digest as digests
+from tidegate.clock import Clock
+from tidegate.errors import IntegrityError, NotFoundError, UsageError
+from tidegate.models.candidate import Candidate
+from tidegate.models.formats import Predictor, find_format, formats
+from tidegate.models.package import load_version, manifest_key, read_version, verify_package, version_numbers
+from tidegate.models.packing import Contents, pack
+from tidegate.records.model import Lineage, Manifest, ModelVersion, PackagedFile
+from tidegate.records.names import check_name, nearest, parse_reference
+from tidegate.store.objects import put_object
+from tidegate.store.ports import Bucket, Catalog, CatalogEntry
+
+KIND = "model"
+"""Kind of the catalog's rows."""
+
+_RUNTIMES = ("tidegate", "numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime", "skops")
+
+
+class Models:
+    """Registers, finds, loads and verifies versions. Safe to use from several processes at once."""
+
+    def __init__(self, bucket: Bucket, catalog: Catalog, clock: Clock, author: str = "") -> None:
+        self._bucket = bucket
+        self._catalog = catalog
+        self._clock = clock
+        self._author = author
+
+    def register(self, candidate: Candidate, *, lineage: Lineage | None = None) -> ModelVersion:
+        """Packs a candidate as the next version; content that is already a version gives that version.
+
+        Raises:
+            BadInputError: the estimator does not fit its example, or no format can hold it.
+            UnavailableError: the disk is full, or an extra is not installed; then no version exists.
+        """
+        check_name(candidate.name, "model")
+        contents = pack(candidate, formats())
+        manifest = self._manifest(candidate, contents, _lineage(candidate, lineage))
+        _refuse_unloadable(manifest, contents)
+        for number in reversed(version_numbers(self._bucket, candidate.name)):
+            present = read_version(self._bucket, candidate.name, number)
+            if _same_content(present.manifest, manifest):
+                return self._indexed(present)
+        for data in contents.files.values():
+            put_object(self._bucket, data)
+        return self._indexed(self._claim(manifest))
+
+    def get(self, ref: str) -> ModelVersion:
+        """The version that ``delay@12``, ``delay@latest`` or ``delay`` names.
+
+        Raises:
+            NotFoundError: there is none.
+            UsageError: the reference is none, or names a word that only a release knows.
+        """
+        reference = parse_reference(ref, "model")
+        if reference.number is not None:
+            return read_version(self._bucket, reference.name, reference.number)
+        if reference.version not in {"", "latest"}:
+            raise UsageError(
+                "bad-reference",
+                f"{ref!r} names no registered version",
+                why="here a version is a number or latest",
+                fix=f"write {reference.name}@latest; tidegate status {reference.name} tells which version serves",
+            )
+        numbers = version_numbers(self._bucket, reference.name)
+        if not numbers:
+            known = sorted({entry.name for entry in self._catalog.list(KIND)})
+            raise NotFoundError(
+                "no-such-model",
+                f"no version of {reference.name} is registered",
+                fix=nearest(reference.name, known) if known else "register one: let a pipeline return a Candidate",
+            )
+        return read_version(self._bucket, reference.name, numbers[-1])
+
+    def list(self, name: str = "") -> list[ModelVersion]:
+        """All versions of a model, or of all models, newest first."""
+        if name:
+            return [read_version(self._bucket, name, number) for number in reversed(version_numbers(self._bucket, name))]
+        return [read_version(self._bucket, entry.name, entry.number) for entry in self._catalog.list(KIND)]
+
+    def load(self, version: ModelVersion | str, *, allow_code: bool = False) -> Predictor:
+        """The version's model, ready to predict. Errors: see ``load_version``."""
+        return load_version(self._bucket, self.get(version) if isinstance(version, str) else version, allow_code=allow_code)
+
+    def verify(self, version: ModelVersion | str) -> list[str]:
+        """Hashes everything again; what is wrong, one sentence each."""
+        return verify_package(self._bucket, self.get(version) if isinstance(version, str) else version)
+
+    def _manifest(self, candidate: Candidate, contents: Contents, lineage: Lineage) -> Manifest:
+        return Manifest(
+            name=candidate.name,
+            version=0,
+            task=candidate.task,
+            format=contents.format,
+            loads_code=contents.loads_code,
+            signature=contents.signature,
+            files=[
+                PackagedFile(path=path, size=len(data), digest=digests.of_bytes(data))
+                for path, data in sorted(contents.files.items())
+            ],
+            lineage=lineage,
+            created_at=self._clock.now(),
+            author=self._author,
+            parity=contents.parity,
+            description=candidate.description,
+            classes=contents.classes,
+        )
+
+    def _claim(self, manifest: Manifest) -> ModelVersion:
+        """Takes the next free number; a racer with the same content makes it the same version."""
+        numbers = version_numbers(self._bucket, manifest.name)
+        number = numbers[-1] + 1 if numbers else 1
+        while True:
+            numbered = msgspec.structs.replace(manifest, version=number)
+            data = digests.canonical(numbered)
+            if self._bucket.put_if_absent(manifest_key(manifest.name, number), data):
+                return ModelVersion(digest=digests.of_bytes(data), manifest=numbered)
+            present = read_version(self._bucket, manifest.name, number)
+            if _same_content(present.manifest, manifest):
+                return present
+            number += 1
+
+    def _indexed(self, version: ModelVersion) -> ModelVersion:
+        manifest = version.manifest
+        summary = {
+            "task": manifest.task, "format": manifest.format, "author": manifest.author, "run": manifest.lineage.run, "size": manifest.size
+        }  # fmt: skip
+        key = manifest_key(version.name, version.version)
+        self._catalog.put(CatalogEntry(KIND, version.name, version.version, key, version.digest, manifest.created_at, summary))
+        return version
+
+
+def _same_content(one: Manifest, other: Manifest) -> bool:
+    return (one.files, one.signature, one.format, one.task, one.classes) == (
+        other.files,
+        other.signature,
+        other.format,
+        other.task,
+        other.classes,
+    )
+
+
+def _lineage(candidate: Candidate, given: Lineage | None) -> Lineage:
+    known = given or Lineage()
+    return msgspec.structs.replace(
+        known,
+        snapshots=known.snapshots or list(candidate.trained_on),
+        training_digest=known.training_digest or candidate.training_digest,
+        packages=known.packages or _runtime_versions(),
+    )
+
+
+def _runtime_versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in _RUNTIMES:
+        try:
+            found[name] = installed_version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _refuse_unloadable(manifest: Manifest, contents: Contents) -> None:
+    """Loads what was packed and asks it once more: a package that does not come back is never registered."""
+    files: Mapping[str, bytes] = contents.files
+    answers = find_format(manifest.format).load(files, manifest).predict(contents.probe.rows)
+    for name, values in contents.probe.expected.items():
+        if name != "label" and not np.allclose(answers[name], values, rtol=1e-4, atol=1e-4):
+            raise IntegrityError(
+                "package-differs",
+                f"the packed {manifest.name} answers otherwise than its estimator",
+                why=f"its {name} differs after loading",
+                fix="report this with the estimator's definition",
+            )

@@ -1,0 +1,129 @@
+"""What was served: Parquet parts by day of the event, ``monitoring/<model>/<day>/predictions-<id>.parquet``.
+
+A part has the columns ``prediction_id``, ``model``, ``version``, ``event_at`` and ``served_at`` (TIMESTAMP, UTC),
+``seconds``, and one column ``in.<name>`` per input and ``out.<name>`` per output, so that a reader of one feature
+reads one column. Versions may differ in their inputs: parts are united by column name.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate import digest, frames
+from tidegate.clock import DAY
+from tidegate.monitoring.days import day_of, day_start, days_between, is_day, timestamp
+from tidegate.records.ids import new_id
+from tidegate.records.names import check_name
+from tidegate.records.serving import Prediction
+from tidegate.store.ports import Bucket
+
+INPUT = "in."
+OUTPUT = "out."
+
+_EMPTY = (
+    "SELECT ''::VARCHAR AS prediction_id, ''::VARCHAR AS model, 0::BIGINT AS version, NULL::TIMESTAMP AS event_at, "
+    "NULL::TIMESTAMP AS served_at, 0::DOUBLE AS seconds LIMIT 0"
+)
+
+
+class PredictionLog:
+    """The prediction log of one model. Safe from any number of threads and processes: parts are only ever added."""
+
+    def __init__(self, bucket: Bucket, model: str) -> None:
+        self._bucket = bucket
+        self._model = check_name(model, "model")
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Writes one part per day of ``event_at``; it is durable when this returns.
+
+        A part's name is made of what it holds: to append the same list again after a failure writes nothing twice.
+        """
+        for day, members in groupby(sorted(predictions, key=lambda row: row.event_at), key=lambda row: day_of(row.event_at)):
+            rows = list(members)
+            key = f"monitoring/{self._model}/{day}/predictions-{_part_id(rows)}.parquet"
+            with tempfile.TemporaryDirectory(prefix="tidegate-") as folder, frames.connect() as con:
+                path = Path(folder, "part.parquet")
+                frames.relation(con, _columns(rows)).write_parquet(str(path), compression="zstd")
+                self._bucket.put_if_absent(key, path)
+
+    def days(self) -> list[str]:
+        """The days that have predictions, in order."""
+        prefix = f"monitoring/{self._model}/"
+        names = (key.removeprefix(prefix).split("/") for key in self._bucket.keys(prefix))
+        return sorted(
+            {parts[0] for parts in names if len(parts) == 2 and is_day(parts[0]) and parts[1].startswith("predictions-")}
+        )
+
+    def span(self) -> tuple[int, int] | None:
+        """From midnight of the first day to midnight after the last one, in microseconds UTC; None if nothing was served."""
+        days = self.days()
+        return (day_start(days[0]), day_start(days[-1]) + DAY) if days else None
+
+    def read(self, con: frames.Connection, start: int, end: int) -> frames.Relation:
+        """The predictions about events in [start, end), microseconds UTC; lazy, in no order, without rows if there are none."""
+        paths = self._parts(start, end)
+        if not paths:
+            return con.sql(_EMPTY)
+        rows = con.read_parquet(paths, union_by_name=True)  # pyright: ignore[reportArgumentType]  (the stub knows one path only)
+        return rows.filter(f"event_at >= {timestamp(start)} AND event_at < {timestamp(end)}")
+
+    def _parts(self, start: int, end: int) -> list[str]:
+        keys = (key for day in days_between(start, end) for key in self._bucket.keys(f"monitoring/{self._model}/{day}/"))
+        return [str(self._bucket.local(key)) for key in keys if key.rsplit("/", 1)[-1].startswith("predictions-")]
+
+
+def _part_id(rows: Sequence[Prediction]) -> str:
+    content = digest.of_bytes("\n".join(row.id for row in rows).encode())
+    return new_id(min(row.served_at for row in rows), int(content, 16) & ((1 << 70) - 1))
+
+
+def _columns(rows: Sequence[Prediction]) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {
+        "prediction_id": np.array([row.id for row in rows], dtype=object),
+        "model": np.array([row.model for row in rows], dtype=object),
+        "version": np.array([row.version for row in rows], dtype=np.int64),
+        "event_at": np.array([row.event_at for row in rows], dtype="datetime64[us]"),
+        "served_at": np.array([row.served_at for row in rows], dtype="datetime64[us]"),
+        "seconds": np.array([row.seconds for row in rows], dtype=np.float64),
+    }
+    for prefix, dicts in ((INPUT, [row.inputs for row in rows]), (OUTPUT, [row.outputs for row in rows])):
+        for name in _names(dicts):
+            columns[prefix + name] = column_of([values.get(name) for values in dicts])
+    return columns
+
+
+def _names(dicts: Iterable[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for values in dicts for name in values))
+
+
+def column_of(values: Sequence[Any]) -> NDArray[Any]:
+    """Scalars of one column as an array: numbers with a mask where they are None, else texts (other things as JSON)."""
+    present = [value for value in values if value is not None]
+    missing = np.array([value is None for value in values])
+    if not present:
+        return np.ma.masked_array(np.zeros(len(values)), mask=missing)
+    if not any(isinstance(value, (str, bytes, list, tuple, dict, np.ndarray)) for value in present):
+        found = np.asarray(present)
+        if found.dtype.kind in "biuf" and found.ndim == 1:
+            data = np.zeros(len(values), dtype=found.dtype)
+            data[~missing] = found
+            return np.ma.masked_array(data, mask=missing) if missing.any() else data
+    return np.array([_text(value) for value in values], dtype=object)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value, enc_hook=_plain).decode()
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)

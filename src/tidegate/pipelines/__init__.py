@@ -1,0 +1,2 @@
+"""Being built."""
+from tidegate.pipelines.authoring import step, pipeline

@@ -1,0 +1,120 @@
+"""A model version: its signature and the manifest of its immutable package."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tidegate.records.policy import Task
+
+DType = Literal["bool", "int32", "int64", "float32", "float64", "string"]
+
+
+class Tensor(msgspec.Struct, frozen=True, kw_only=True):
+    """One named input or output. ``shape`` has -1 where the number of rows stands: ``[-1, 1]`` is a column."""
+
+    name: str
+    dtype: DType
+    shape: list[int]
+    nullable: bool = False
+    """Whether a value may be missing (NaN in numbers, null in text): the model answered such rows when it was packed."""
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model takes and gives. A table's columns are one tensor each, a plain matrix is one tensor."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+    @property
+    def input_names(self) -> list[str]:
+        """The inputs' names in the order of the signature."""
+        return [tensor.name for tensor in self.inputs]
+
+
+class PackagedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a package: path inside it, size in bytes, SHA-256."""
+
+    path: str
+    size: int
+    digest: str
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a version comes from; an empty text or list means that it is not known."""
+
+    run: str = ""
+    pipeline: str = ""
+    git_commit: str = ""
+    git_dirty: bool | None = None
+    snapshots: list[str] = []
+    """References of the snapshots that it was trained on, like ``flights-train@3``."""
+    training_digest: str = ""
+    """Digest of the frame of training rows, where the trainer gave it."""
+    packages: dict[str, str] = {}
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """The comparison of a compiled model with the native one on real rows."""
+
+    rows: int
+    largest_difference: float
+    tolerance: float
+    holds: bool
+    reason: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """``models/<name>/versions/<n>/manifest.json``: written once, never changed.
+
+    The version's digest is the SHA-256 of this document's canonical JSON; it covers every file's digest.
+    """
+
+    name: str
+    version: int
+    task: Task
+    format: str
+    """Name of the format that loads it: ``onnx``, ``skops``, ..."""
+    loads_code: bool
+    signature: Signature
+    files: list[PackagedFile]
+    lineage: Lineage
+    created_at: int
+    author: str = ""
+    parity: Parity | None = None
+    description: str = ""
+    classes: list[str] = []
+    """A classifier's classes as text; ``label`` is an index into them. Empty for a regression."""
+
+    @property
+    def ref(self) -> str:
+        """``delay@12``."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files."""
+        return sum(file.size for file in self.files)
+
+
+class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest together with its digest: the identity that receipts, approvals and the ledger name."""
+
+    digest: str
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> int:
+        """The version's number."""
+        return self.manifest.version
+
+    @property
+    def ref(self) -> str:
+        """``delay@12``."""
+        return self.manifest.ref

@@ -1,0 +1,161 @@
+"""Reading, appending to and verifying the ledger; and the pointer, which is its cache. The bucket alone is needed.
+
+An entry is put if absent under its sequence number, so of several writers exactly one gets a number; it carries the
+digest of the entry before it, so an edit shows. The pointer is written after the entry: a process killed between the
+two leaves a stale pointer, and every reader looks past it for newer entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from tidegate import digest as digests
+from tidegate.clock import Clock
+from tidegate.errors import ConflictError, IntegrityError
+from tidegate.records.ledger import Event, LedgerEntry, Pointer
+from tidegate.release.state import LedgerState, fold
+from tidegate.store.ports import Bucket
+
+_ATTEMPTS = 1000
+
+
+def entry_key(model: str, seq: int) -> str:
+    """``models/delay/ledger/00000042.json``."""
+    return f"models/{model}/ledger/{seq:08d}.json"
+
+
+def pointer_key(model: str) -> str:
+    """``models/delay/current.json``."""
+    return f"models/{model}/current.json"
+
+
+def read_entries(bucket: Bucket, model: str, *, after: int = 0) -> list[tuple[str, LedgerEntry]]:
+    """The entries with a greater sequence number than ``after``, each with the digest of its bytes.
+
+    Raises:
+        IntegrityError: an entry cannot be read.
+    """
+    entries: list[tuple[str, LedgerEntry]] = []
+    while (blob := bucket.find(entry_key(model, after + len(entries) + 1))) is not None:
+        key = entry_key(model, after + len(entries) + 1)
+        try:
+            entries.append((digests.of_bytes(blob.data), msgspec.json.decode(blob.data, type=LedgerEntry)))
+        except msgspec.MsgspecError as error:
+            raise IntegrityError(
+                "ledger-damaged",
+                f"{key} is no ledger entry",
+                why=str(error),
+                fix="restore it from a backup; tidegate store verify tells more",
+            ) from None
+    return entries
+
+
+def read_state(bucket: Bucket, model: str) -> LedgerState:
+    """The fold of the whole ledger."""
+    return fold(read_entries(bucket, model))
+
+
+def read_pointer(bucket: Bucket, model: str) -> Pointer:
+    """Which version serves now. Reads the pointer, then only the entries that are newer than it: cheap enough to poll.
+
+    Raises:
+        IntegrityError: the pointer or an entry cannot be read.
+    """
+    return _followed(bucket, model, _cached_pointer(bucket, model)[0])
+
+
+def append(
+    bucket: Bucket, model: str, decide: Callable[[LedgerState], Event], *, clock: Clock, actor: str
+) -> tuple[str, LedgerEntry]:
+    """Appends the event that ``decide`` makes of the newest state, deciding anew whenever another writer was faster.
+
+    ``decide`` refuses by raising. Returns the entry and its digest; both are durable then, and the pointer is moved.
+    """
+    state = read_state(bucket, model)
+    for _attempt in range(_ATTEMPTS):
+        entry = LedgerEntry(
+            seq=state.head + 1, at=clock.now(), clock=clock.kind, actor=actor, event=decide(state), before=state.head_digest
+        )
+        data = digests.canonical(entry)
+        if bucket.put_if_absent(entry_key(model, entry.seq), data):
+            move_pointer(bucket, model)
+            return digests.of_bytes(data), entry
+        state = fold(read_entries(bucket, model, after=state.head), state)
+    raise ConflictError(
+        "ledger-busy",
+        f"the ledger of {model} could not be written in {_ATTEMPTS} attempts",
+        why="others write to it all the time",
+        fix="try again later",
+    )
+
+
+def move_pointer(bucket: Bucket, model: str) -> Pointer:
+    """Brings the pointer up to the ledger's newest entry, unless somebody else just did."""
+    while True:
+        cached, etag = _cached_pointer(bucket, model)
+        pointer = _followed(bucket, model, cached)
+        if pointer == cached:
+            return pointer
+        try:
+            bucket.compare_and_swap(pointer_key(model), digests.canonical(pointer), etag)
+        except ConflictError:
+            continue
+        return pointer
+
+
+def verify_ledger(bucket: Bucket, model: str) -> list[str]:
+    """What is wrong with a model's ledger and pointer, in sentences; empty when all is well."""
+    problems: list[str] = []
+    try:
+        entries = read_entries(bucket, model)
+        pointer, _ = _cached_pointer(bucket, model)
+    except IntegrityError as error:
+        return [f"{error.what}: {error.why}"]
+    before = ""
+    for number, (digest, entry) in enumerate(entries, start=1):
+        if entry.seq != number:
+            problems.append(f"{entry_key(model, number)} says that it is entry {entry.seq}")
+        if entry.before != before:
+            problems.append(f"{entry_key(model, number)} does not continue the entry before it: one of the two was changed")
+        before = digest
+    present = [key for key in bucket.keys(f"models/{model}/ledger/") if key.endswith(".json")]
+    if len(present) != len(entries):
+        problems.append(
+            f"the ledger of {model} has {len(present)} files but only {len(entries)} follow each other: one is missing"
+        )
+    state = fold(entries)
+    if pointer.head > state.head:
+        problems.append(
+            f"the pointer of {model} has seen entry {pointer.head}, the ledger ends at {state.head}: it was cut short"
+        )
+    elif pointer.head and entries[pointer.head - 1][0] != pointer.head_digest:
+        problems.append(f"the pointer of {model} has seen another entry {pointer.head} than the ledger holds")
+    elif fold(entries[: pointer.head]).champion != pointer.champion:
+        problems.append(f"the pointer of {model} names version {pointer.champion.version}, which its ledger does not")
+    return problems
+
+
+def _cached_pointer(bucket: Bucket, model: str) -> tuple[Pointer, str | None]:
+    blob = bucket.find(pointer_key(model))
+    if blob is None:
+        state = LedgerState()
+        return Pointer(model=model, champion=state.champion, head=0, head_digest=""), None
+    try:
+        return msgspec.json.decode(blob.data, type=Pointer), blob.etag
+    except msgspec.MsgspecError as error:
+        raise IntegrityError(
+            "pointer-damaged",
+            f"{pointer_key(model)} is no pointer",
+            why=str(error),
+            fix="delete it: it is made again from the ledger at the next read",
+        ) from None
+
+
+def _followed(bucket: Bucket, model: str, pointer: Pointer) -> Pointer:
+    newer = read_entries(bucket, model, after=pointer.head)
+    if not newer:
+        return pointer
+    state = fold(newer, LedgerState(champion=pointer.champion, head=pointer.head, head_digest=pointer.head_digest))
+    return Pointer(model=model, champion=state.champion, head=state.head, head_digest=state.head_digest)

@@ -1,0 +1,154 @@
+"""One typed settings object. Who wins: flags, then ``TIDEGATE_*`` variables, then ``tidegate.toml``, then
+``[tool.tidegate]`` in ``pyproject.toml``, then the defaults.
+
+Policies (``[models.NAME]``) stand in the same file and are read by ``tidegate.gate.policy``; here they are passed
+through as they are.
+"""
+
+from __future__ import annotations
+
+import getpass
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tidegate.errors import UsageError
+
+FILE = "tidegate.toml"
+_POLICIES = "models"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"
+
+
+class Settings(BaseSettings):
+    """The settings of one project. Every field has a variable ``TIDEGATE_<NAME>`` and a key in ``tidegate.toml``."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEGATE_", extra="forbid", frozen=True)
+
+    store: Path = Field(default=Path(".tidegate"), description="folder of the store, relative to the project's folder")
+    actor: str = Field(default_factory=_user, description="who acts: recorded with every run, version and ledger entry")
+    now: str = Field(default="", description="a fixed time (ISO 8601) instead of the system's, for replays; records say so")
+
+    @classmethod
+    def settings_customise_sources(  # the signature is pydantic-settings'
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what ``load_project`` hands in: it has already put the sources in order."""
+        return (init_settings,)
+
+
+class Explained(NamedTuple):
+    """One setting: its value, where it was set, and what it means."""
+
+    name: str
+    value: str
+    source: str
+    meaning: str
+
+
+class Project(NamedTuple):
+    """A project's folder, its settings, who set them, and the policies of its models as they stand in the file."""
+
+    folder: Path
+    settings: Settings
+    explained: list[Explained]
+    policies: dict[str, Any]
+    policy_file: Path | None
+
+    @property
+    def store(self) -> Path:
+        """The store's folder, absolute."""
+        return (self.folder / self.settings.store).resolve()
+
+
+def find_project(start: Path) -> Path:
+    """The nearest folder, from ``start`` upwards, with a ``tidegate.toml`` or a ``[tool.tidegate]``; else ``start``."""
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file() or _tool_table(folder / "pyproject.toml") is not None:
+            return folder
+    return start
+
+
+def load_project(start: Path, flags: Mapping[str, Any] | None = None) -> Project:
+    """Reads the settings of the project around ``start``.
+
+    Raises:
+        UsageError: a file is no TOML, a key is unknown, or a value has the wrong type; the error says which.
+    """
+    folder = find_project(start.resolve())
+    table = _read_toml(folder / FILE) if (folder / FILE).is_file() else {}
+    tool = _tool_table(folder / "pyproject.toml") or {}
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("flag", {key: value for key, value in (flags or {}).items() if value is not None}),
+        ("environment", EnvSettingsSource(Settings)()),
+        (FILE, {key: value for key, value in table.items() if key != _POLICIES}),
+        ("pyproject.toml", {key: value for key, value in tool.items() if key != _POLICIES}),
+    ]
+    for source, layer in layers:
+        _refuse_unknown(source, layer)
+    merged: dict[str, Any] = {}
+    for _, layer in reversed(layers):
+        merged.update(layer)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        source = next((source for source, layer in layers if name in layer), "default")
+        raise UsageError(
+            "bad-setting",
+            f"the setting {name!r} cannot be {merged.get(name)!r}",
+            why=f"{first['msg']} (set by: {source})",
+            fix=f"{name}: {Settings.model_fields[name].description}",
+        ) from None
+    explained = [
+        Explained(
+            name,
+            str(getattr(settings, name)),
+            next((source for source, layer in layers if name in layer), "default"),
+            field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    in_file = _POLICIES in table or not tool.get(_POLICIES)
+    policies = table.get(_POLICIES, {}) if in_file else tool.get(_POLICIES, {})
+    policy_file = folder / (FILE if in_file else "pyproject.toml") if policies else None
+    return Project(folder, settings, explained, policies, policy_file)
+
+
+def _refuse_unknown(source: str, layer: Mapping[str, Any]) -> None:
+    unknown = sorted(set(layer) - set(Settings.model_fields))
+    if unknown:
+        raise UsageError(
+            "unknown-setting",
+            f"{source} sets {unknown[0]!r}, which is no setting",
+            why=f"settings are: {', '.join(Settings.model_fields)}",
+            fix="tidegate settings explain",
+        )
+
+
+def _tool_table(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    return _read_toml(path).get("tool", {}).get("tidegate")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError("bad-toml", f"{path} is not TOML", why=str(error), fix="mend the line that is named") from None

@@ -1,0 +1,105 @@
+"""An estimate with its confidence interval, and how it is made from influence values."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats: TypeAlias = NDArray[np.float64]
+Codes: TypeAlias = NDArray[np.integer[Any]]
+
+SPARSE = 20
+"""Below this many units that differ at all, the variance seen is not trusted alone."""
+
+
+class Estimate(NamedTuple):
+    """A value, the two ends of its confidence interval, and the degrees of freedom of the interval (inf: normal).
+
+    NaN ends mean that no interval can be given.
+    """
+
+    value: float
+    low: float
+    high: float
+    df: float = float("inf")
+
+    def negated(self) -> Estimate:
+        """The estimate of the opposite: minus the value, ends swapped."""
+        return Estimate(-self.value, -self.high, -self.low, self.df)
+
+
+UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
+
+
+def critical(confidence: float, df: float = float("inf")) -> float:
+    """The two-sided quantile of Student's t, of the normal distribution for infinite ``df``."""
+    return float(stats.norm.ppf((1 + confidence) / 2) if np.isinf(df) else stats.t.ppf((1 + confidence) / 2, df))
+
+
+def around(value: float, error: float, df: float, confidence: float) -> Estimate:
+    """The symmetric interval ``value`` +- t ``error``; ``error`` is a standard error."""
+    half = critical(confidence, df) * error
+    return Estimate(value, value - half, value + half, df)
+
+
+def from_influence(
+    value: float,
+    influence: Floats,
+    *,
+    confidence: float,
+    clusters: Codes | None = None,
+    differs: NDArray[np.bool_] | None = None,
+    scale: float = 0.0,
+) -> Estimate:
+    """A t interval from influence values: ``value`` minus its truth is about the sum of ``influence`` over rows.
+
+    Rows of a cluster are added up first, so that they may depend on each other; the degrees of freedom are the number of
+    clusters (rows) less one. Two guards keep a sample with almost no differences from looking certain: with none at all, the
+    interval is that of a score interval for "0 of n", times ``scale``; with fewer than 20 units that differ,
+    two units as large as the largest are added, one to each side (after Agresti & Min).
+
+    Args:
+        value: The estimate.
+        influence: [n] influence values; they sum to about 0.
+        confidence: Two-sided confidence of the interval.
+        clusters: [n] codes, or None when every row stands for itself.
+        differs: [n] which rows tell the two models apart; None: those with influence.
+        scale: The largest value that a single row could plausibly have had.
+
+    Source: Liang & Zeger, Biometrika 73 (1986), cluster-robust variance; Agresti & Min, Statistics in Medicine 24 (2005).
+    """
+    units = influence if clusters is None else cluster_sums(influence, clusters)
+    count = units.size
+    if count < 2 or not np.isfinite(value):
+        return Estimate(value, float("nan"), float("nan"))
+    telling = influence != 0 if differs is None else differs
+    differing = int(np.count_nonzero(telling) if clusters is None else np.unique(clusters[telling]).size)
+    z = critical(confidence)
+    if differing == 0:
+        half = scale * z * z / (count + z * z)
+        return Estimate(value, value - half, value + half, count - 1)
+    squares = float(np.square(units).sum())
+    if differing < SPARSE:
+        squares += 2 * float(np.abs(units).max()) ** 2
+    return around(value, float(np.sqrt(squares * count / (count - 1))), count - 1, confidence)
+
+
+def cluster_sums(values: Floats, clusters: Codes) -> Floats:
+    """Sums of ``values`` over the clusters that are present, in the order of their codes."""
+    _, dense = np.unique(clusters, return_inverse=True)
+    return np.bincount(dense, weights=values).astype(np.float64)
+
+
+def tail_probability(estimate: Estimate, bound: float, confidence: float) -> float:
+    """One-sided p-value of "the truth is not below ``bound``", read off the upper half of the interval.
+
+    It is below (1 - confidence) / 2 exactly when the interval's upper end is below ``bound``. 1 where there is no interval.
+    """
+    half = estimate.high - estimate.value
+    if not np.isfinite(half) or half <= 0:
+        return 1.0
+    score = (estimate.value - bound) / half * critical(confidence, estimate.df)
+    return float(stats.norm.cdf(score) if np.isinf(estimate.df) else stats.t.cdf(score, estimate.df))

@@ -1,0 +1,114 @@
+"""One proportion, and the difference of two paired proportions: who is right where the two models disagree.
+
+``gained`` counts rows that only the candidate has right, ``lost`` rows that only the champion has right, of ``n`` rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+
+import numpy as np
+from scipy import stats
+
+from tidegate.stats.estimate import Estimate, critical
+
+_STEPS = 80
+
+
+def wilson(successes: int, n: int, *, confidence: float) -> Estimate:
+    """A proportion with Wilson's score interval.
+
+    Source: Wilson, JASA 22 (1927).
+    """
+    if n == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    z = critical(confidence)
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Estimate(share, max(centre - half, 0.0), min(centre + half, 1.0))
+
+
+def tango(gained: int, lost: int, n: int, *, confidence: float) -> Estimate:
+    """Difference of paired proportions, (gained - lost) / n, with Tango's score interval.
+
+    The interval holds every difference that the score test does not reject; its ends are found by bisection.
+    Source: Tango, Statistics in Medicine 17 (1998), 891-908, equations 2 and 5.
+    """
+    if n == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    value = (gained - lost) / n
+    z = critical(confidence)
+    low = _cross(lambda delta: tango_score(gained, lost, n, delta) - z, -1.0, value)
+    high = _cross(lambda delta: tango_score(gained, lost, n, delta) + z, value, 1.0)
+    return Estimate(value, low, high)
+
+
+def tango_score(gained: int, lost: int, n: int, delta: float) -> float:
+    """Tango's score statistic for the hypothesis that the true difference is ``delta``; it falls as ``delta`` grows."""
+    excess = gained - lost - n * delta
+    b = -gained - lost + (2 * n - gained + lost) * delta
+    c = -lost * delta * (1 - delta)
+    share = (sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+    variance = n * (2 * share + delta * (1 - delta))
+    if variance <= 1e-12:
+        return 0.0 if abs(excess) < 1e-9 else float(np.copysign(np.inf, excess))
+    return excess / sqrt(variance)
+
+
+def newcombe(both: int, gained: int, lost: int, neither: int, *, confidence: float) -> Estimate:
+    """Difference of paired proportions with Newcombe's method 10: two Wilson intervals and a corrected correlation.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650, method 10.
+    """
+    n = both + gained + lost + neither
+    if n == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    first, second = (wilson(both + more, n, confidence=confidence) for more in (gained, lost))
+    margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    product = both * neither - gained * lost
+    corrected = max(product - n / 2, 0.0) if product > 0 else float(product)
+    phi = corrected / sqrt(margins) if margins else 0.0
+    below = (first.value - first.low, second.high - second.value)
+    above = (first.high - first.value, second.value - second.low)
+    value = (gained - lost) / n
+    return Estimate(value, max(value - _joined(*below, phi), -1.0), min(value + _joined(*above, phi), 1.0))
+
+
+def mcnemar_exact(gained: int, lost: int) -> float:
+    """Two-sided exact p-value of McNemar's test: a fair coin over the rows on which the models disagree.
+
+    Source: McNemar, Psychometrika 12 (1947); Fagerland, Lydersen & Laake, BMC Medical Research Methodology 13:91 (2013).
+    """
+    if gained + lost == 0:
+        return 1.0
+    return float(min(1.0, 2 * stats.binom.cdf(min(gained, lost), gained + lost, 0.5)))
+
+
+def mcnemar_midp(gained: int, lost: int) -> float:
+    """Two-sided mid-p value: the exact one less the probability of what was seen; nearer to its nominal size.
+
+    Source: Fagerland, Lydersen & Laake (2013), as above.
+    """
+    if gained + lost == 0 or gained == lost:
+        return 1.0 if gained + lost == 0 else float(1 - stats.binom.pmf(gained, gained + lost, 0.5))
+    return float(
+        2 * stats.binom.cdf(min(gained, lost), gained + lost, 0.5) - stats.binom.pmf(min(gained, lost), gained + lost, 0.5)
+    )
+
+
+def _joined(first: float, second: float, phi: float) -> float:
+    return sqrt(max(first * first - 2 * phi * first * second + second * second, 0.0))
+
+
+def _cross(falling: Callable[[float], float], left: float, right: float) -> float:
+    """Where a falling function passes through 0 between ``left`` and ``right``; an end if it does not."""
+    if falling(left) <= 0:
+        return left
+    if falling(right) >= 0:
+        return right
+    for _ in range(_STEPS):
+        middle = (left + right) / 2
+        left, right = (middle, right) if falling(middle) > 0 else (left, middle)
+    return (left + right) / 2

@@ -1,0 +1,61 @@
+"""Content-addressed bytes: ``objects/sha256/ab/cdef...``. Equal bytes are stored once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tidegate import digest as digests
+from tidegate.errors import IntegrityError, NotFoundError
+from tidegate.store.ports import Bucket
+
+
+def object_key(digest: str) -> str:
+    """The key of the object with this SHA-256."""
+    return f"objects/sha256/{digest[:2]}/{digest[2:]}"
+
+
+def put_object(bucket: Bucket, source: bytes | Path) -> str:
+    """Stores bytes, or a copy of a file, and returns their SHA-256.
+
+    Raises:
+        IntegrityError: the file changed while it was being read.
+    """
+    digest = digests.of_bytes(source) if isinstance(source, bytes) else digests.of_file(source)
+    key = object_key(digest)
+    if bucket.put_if_absent(key, source) and isinstance(source, Path) and digests.of_file(bucket.local(key)) != digest:
+        bucket.delete(key)
+        raise IntegrityError(
+            "file-changed",
+            f"{source} changed while it was being stored",
+            why="its bytes no longer match the digest taken first",
+            fix="stop what writes to it and try again",
+        )
+    return digest
+
+
+def fetch_object(bucket: Bucket, digest: str) -> Path:
+    """A local file with the object's bytes, checked against its digest.
+
+    Raises:
+        NotFoundError: no such object.
+        IntegrityError: the stored bytes are not the ones that were recorded.
+    """
+    key = object_key(digest)
+    try:
+        path = bucket.local(key)
+    except NotFoundError:
+        raise NotFoundError(
+            "object-missing",
+            f"object {digests.short(digest)} is missing from the bucket",
+            why=f"nothing is stored under {key}",
+            fix="restore it from a backup; tidegate store verify lists everything that is missing",
+        ) from None
+    found = digests.of_file(path)
+    if found != digest:
+        raise IntegrityError(
+            "object-changed",
+            f"object {digests.short(digest)} was changed on disk",
+            why=f"its bytes now hash to {digests.short(found)}",
+            fix="restore it from a backup; tidegate store verify lists everything that was changed",
+        )
+    return path
