@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation
 export PYTHON
 
-.PHONY: help demo test test-slow check unit bench lock setup setup-test clean
+.PHONY: help demo test test-slow check unit bench lock reference setup setup-test clean
 
 help: ## shows this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -42,6 +42,9 @@ bench: $(VENV)/.test ## measures, prints a table, writes benchmarks/RESULTS.md
 
 lock: $(VENV)/.bootstrap ## writes the locks again (ARGS=--upgrade takes the newest versions)
 	@tools/lock $(ARGS)
+
+reference: $(VENV)/.test ## writes the pages of docs/reference that come from the code
+	@$(BIN)/python tools/reference.py
 
 setup: $(VENV)/.demo ## only the set-up of make demo
 setup-test: $(VENV)/.test ## only the set-up of make test

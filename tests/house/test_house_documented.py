@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 
 from house import ROOT, source_modules
 from tidegate import errors
@@ -51,11 +53,26 @@ def test_every_error_code_is_documented_and_no_other() -> None:
     assert sorted(set(rows) - set(raised)) == [], "nothing raises these any more"
 
 
-def test_every_setting_is_documented() -> None:
-    page = (REFERENCE / "settings.md").read_text(encoding="utf-8")
-    for name, field in Settings.model_fields.items():
-        assert field.description, name
-        assert f"| `{name}` | `TIDEGATE_{name.upper()}` |" in page, f"add {name} to docs/reference/settings.md"
+def test_an_error_is_raised_with_its_code_in_plain_sight() -> None:
+    hidden = [
+        module.at(node)
+        for module in source_modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and _name(node.func) in ERRORS and not (node.args and _texts(node.args[0]))
+    ]
+    assert hidden == [], "write the code where the error is raised, so that it can be found and documented"
+
+
+def test_commands_and_settings_are_documented_as_they_are() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/reference.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_setting_has_a_meaning() -> None:
+    silent = [name for name, field in Settings.model_fields.items() if not field.description]
+    assert silent == []
 
 
 def test_every_room_stands_in_the_architecture() -> None:

@@ -18,9 +18,9 @@ import msgspec
 
 from tidegate import errors, frames
 from tidegate.data.contract import Column, Contract, Quality, comparisons
-from tidegate.data.table import is_text, read_table, reading
+from tidegate.data.table import is_text, reading, stage_table
 from tidegate.errors import BadInputError
-from tidegate.frames import Connection, Relation, literal, quote
+from tidegate.frames import Relation, literal, quote
 from tidegate.records.names import nearest
 
 SAMPLE_ROWS = 10
@@ -138,24 +138,22 @@ def check_file(path: Path, contract: Contract) -> CheckResult:
         BadInputError: it is empty, no table, or cannot be read.
     """
     with frames.connect() as con:
-        rows = read_table(con, path, text_columns=contract.text_columns)
-        return check_rows(con, rows, contract, text=is_text(path), where=str(path))
+        rows = stage_table(con, path, text_columns=contract.text_columns)
+        return check_rows(rows, contract, text=is_text(path), where=str(path))
 
 
-def check_rows(
-    con: Connection, rows: Relation, contract: Contract, *, text: bool = False, where: str = "the table"
-) -> CheckResult:
-    """Checks a relation on ``con``. ``text``: its types were guessed from text, so a value that reads as the type will do.
+def check_rows(rows: Relation, contract: Contract, *, text: bool = False, where: str = "the table") -> CheckResult:
+    """Checks a relation. ``text``: its types were guessed from text, so a value that reads as the type will do.
 
     Raises:
         BadInputError: the data cannot be read to its end, or an SQL rule of the contract cannot be run.
     """
     types = {name: _family(str(kind)) for name, kind in zip(rows.columns, rows.types, strict=True)}
-    checks, violations = _compile(contract, types, text=text)
+    checks, unfit = _compile(contract, types, text=text)
     with reading(where):
         (found,) = _query(rows, f"SELECT {', '.join(['count(*)', *(check.amount for check in checks)])} FROM {_TABLE}")
     total = int(found[0])
-    violations = [msgspec.structs.replace(violation, count=total, of=total) for violation in violations]
+    violations = [msgspec.structs.replace(violation, count=total, of=total) for violation in unfit]
     broken = [(check, found[1 + i]) for i, check in enumerate(checks) if not _holds(check, found[1 + i], total)]
     samples = _samples(rows, [check for check, _ in broken], where) if broken else {}
     violations += [_violation(check, amount, total, samples.get(i, [])) for i, (check, amount) in enumerate(broken)]
@@ -163,8 +161,10 @@ def check_rows(
         violations.insert(0, Violation(check="rows", column="", count=0, of=0, message="the table has no rows"))
     sql_rules = [(rule, "") for rule in contract.quality if rule.type == "sql"]
     sql_rules += [(rule, column.name) for column in contract.columns for rule in column.quality if rule.type == "sql"]
-    for rule, column in sql_rules:
-        violations += _run_sql_rule(rows, rule, column, total)
+    if sql_rules:
+        readable = _as_declared(rows, contract, types) if text else rows
+        for rule, column in sql_rules:
+            violations += [_not_run(rule, column, total)] if unfit else _run_sql_rule(readable, rule, column, total)
     return CheckResult(
         contract=contract.title, rows=total, checks=len(checks) + len(sql_rules) + len(contract.columns), violations=violations
     )
@@ -453,9 +453,29 @@ def _run_sql_rule(rows: Relation, rule: Quality, column: str, total: int) -> lis
     ]
 
 
+def _not_run(rule: Quality, column: str, total: int) -> Violation:
+    message = f"{column + ': ' if column else ''}the query was not run, because columns are missing or of another type"
+    return Violation(check=rule.name or "sql", column=column, count=0, of=total, message=message, blocks=rule.blocks)
+
+
+def _as_declared(rows: Relation, contract: Contract, types: Mapping[str, str]) -> Relation:
+    """Rows read out of text with the types of the contract; what cannot be read is null (and told by its own check)."""
+    wanted = {
+        column.name: _READ_AS[column.logical_type]
+        for column in contract.columns
+        if column.logical_type in _READ_AS and types.get(column.name) not in _STORED_AS[column.logical_type]
+    }
+    return rows.project(
+        ", ".join(
+            f"try_cast({quote(name)}::VARCHAR AS {wanted[name]}) AS {quote(name)}" if name in wanted else quote(name)
+            for name in rows.columns
+        )
+    )
+
+
 def _placeholders(column: str) -> list[tuple[str, str]]:
     table = [("object", _TABLE), ("table", _TABLE)]
-    return table + [("property", quote(column)), ("column", quote(column))] if column else table
+    return [*table, ("property", quote(column)), ("column", quote(column))] if column else table
 
 
 def _query(rows: Relation, sql: str) -> list[Any]:

@@ -23,7 +23,7 @@ from tidegate import digest, frames
 from tidegate.clock import Clock
 from tidegate.data.check import check_rows, enforce
 from tidegate.data.contract import Contract, load_contract, parse_contract
-from tidegate.data.table import is_table, is_text, profile, read_table
+from tidegate.data.table import is_table, is_text, profile, read_table, stage_table
 from tidegate.errors import (
     BadInputError,
     ConflictError,
@@ -333,9 +333,9 @@ class Datasets:
 
 def _checked_profile(path: Path, contract: Contract | None, *, where: str) -> tuple[int, list[ColumnProfile]]:
     with frames.connect() as con:
-        table = read_table(con, path, text_columns=contract.text_columns if contract else ())
+        table = stage_table(con, path, text_columns=contract.text_columns if contract else ())
         if contract is not None:
-            enforce(check_rows(con, table, contract, text=is_text(path), where=where), contract, where=where)
+            enforce(check_rows(table, contract, text=is_text(path), where=where), contract, where=where)
         return profile(table, where=where)
 
 

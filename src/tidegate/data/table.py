@@ -46,6 +46,20 @@ def read_table(con: Connection, path: Path, *, text_columns: Iterable[str] = ())
         return con.read_csv(str(path), dtype=dict.fromkeys(guessed, "VARCHAR"))
 
 
+def stage_table(con: Connection, path: Path, *, text_columns: Iterable[str] = ()) -> Relation:
+    """Like ``read_table``, but a CSV file is read once, whole, into ``con``, which must be the caller's own.
+
+    Parsed text is asked many questions here; and DuckDB 2.0 pushes a ``try_cast`` into its CSV reader as a plain cast, which
+    then fails on the very values that are looked for.
+    """
+    rows = read_table(con, path, text_columns=text_columns)
+    if not is_text(path):
+        return rows
+    with reading(path):
+        rows.query("parsed", "CREATE TEMP TABLE staged AS SELECT * FROM parsed")
+    return con.table("staged")
+
+
 @contextmanager
 def reading(where: str | Path) -> Generator[None]:
     """Tells a failure of DuckDB while it reads the data ``where`` as ours."""

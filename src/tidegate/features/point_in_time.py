@@ -33,10 +33,13 @@ from tidegate.records.names import nearest
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"})
 _NUMBERS = _INTEGERS | {"FLOAT", "DOUBLE", "BOOLEAN", "DECIMAL"}
 
+MOST_PAIRS = 100_000_000
+"""Pairs of question and row up to which windows are joined; beyond, frames are faster."""
+
 _tables = itertools.count()  # names of temporary tables must differ between calls on one connection
 
 
-class _Source(NamedTuple):
+class SourceTable(NamedTuple):
     """A view's rows as a temporary table: k0.., event, created, available (microseconds), v0.. (one per feature column)."""
 
     table: str
@@ -81,12 +84,12 @@ def point_in_time(
     return con.table(base)
 
 
-def known_rows(con: Connection, view: FeatureView, source: Any, *, at: int) -> tuple[str, _Source]:
-    """The rows of a view's source that were available at ``at`` (microseconds UTC), as the name of a temporary table."""
-    name = f"tidegate_known_{next(_tables)}"
-    table = _create_source(con, name, view, {view.source: source}, None)
-    con.execute(f"DELETE FROM {name} WHERE available > ?", [at])
-    return name, table
+def available_rows(con: Connection, view: FeatureView, source: Any, *, at: int) -> SourceTable:
+    """The rows of a view's source that are available at ``at`` (microseconds UTC), as a temporary table on ``con``."""
+    table = f"tidegate_available_{next(_tables)}"
+    rows = _create_source(con, table, view, {view.source: source}, None)
+    con.execute(f"DELETE FROM {table} WHERE available > ?", [at])
+    return rows
 
 
 # ---- what is asked and what is known ----------------------------------------------------------------------------------
@@ -105,7 +108,9 @@ def _create_asked(
     )
 
 
-def _create_source(con: Connection, table: str, view: FeatureView, sources: Mapping[str, Any], spine: Relation | None) -> _Source:
+def _create_source(
+    con: Connection, table: str, view: FeatureView, sources: Mapping[str, Any], spine: Relation | None
+) -> SourceTable:
     if view.source not in sources:
         raise UsageError(
             "feature-source-missing",
@@ -136,14 +141,19 @@ def _create_source(con: Connection, table: str, view: FeatureView, sources: Mapp
     known = [f"{name} IS NOT NULL" for name in (*names, "event", "created")]
     staged = rows.project(", ".join(inner)).filter(" AND ".join(known))
     _create(staged, table, f"*, {available} AS available", where)
-    return _Source(table, names, value_of, {column: types[column] for column in values})
+    return SourceTable(table, names, value_of, {column: types[column] for column in values})
+
+
+def _value(column: str, kind: str) -> str:
+    """NaN is a missing value: pandas writes missing numbers so, and one NaN would spoil a whole window."""
+    return f"nullif({quote(column)}, 'nan'::{kind})" if kind in {"FLOAT", "DOUBLE"} else quote(column)
 
 
 # ---- features of one view -----------------------------------------------------------------------------------------------
 
 
 def _create_features(
-    con: Connection, temporary: Callable[[str], str], base: str, view: FeatureView, source: _Source, asked: str
+    con: Connection, temporary: Callable[[str], str], base: str, view: FeatureView, source: SourceTable, asked: str
 ) -> str:
     """A table (row, one column per feature) for the asked rows."""
     parts: list[tuple[str, list[str]]] = []
@@ -153,7 +163,8 @@ def _create_features(
         parts.append((table, [view.name_of(feature) for feature in view.latest_features]))
     for i, group in enumerate(_window_groups(view)):
         table = temporary(f"{base}_windows_{i}")
-        sql = _recorded_windows_sql(view, source, asked, group) if view.created else _windows_sql(view, source, asked, group)
+        compiled = _windows_by_frame if _too_many_pairs(con, view, source, asked, group[0].width_us) else _windows_by_join
+        sql = compiled(view, source, asked, group)
         con.execute(f"CREATE TEMP TABLE {table} AS {sql}")
         parts.append((table, [view.name_of(feature) for feature in group]))
     counts = {view.name_of(feature) for feature in view.windows if feature.aggregate == "count"}
@@ -171,7 +182,7 @@ def _create_features(
     return result
 
 
-def latest_sql(view: FeatureView, source: _Source, asked: str) -> str:
+def latest_sql(view: FeatureView, source: SourceTable, asked: str) -> str:
     """SQL of the latest values at each asked (row, keys, t)."""
     keys = ", ".join(source.keys)
     order = ", ".join(["event", "created", *(f"{source.value_of[f.column]} NULLS FIRST" for f in view.latest_features)])
@@ -196,26 +207,8 @@ def latest_sql(view: FeatureView, source: _Source, asked: str) -> str:
     """
 
 
-def _windows_sql(view: FeatureView, source: _Source, asked: str, group: Sequence[Window]) -> str:
-    """Windows over rows that are all equally late: one frame over events and questions put in one line."""
-    keys = ", ".join(source.keys)
-    columns = list(dict.fromkeys(source.value_of[feature.column] for feature in group))
-    width = group[0].width_us
-    aggregates = [f"{_aggregate(feature, source, ' OVER asked_window')} AS {quote(view.name_of(feature))}" for feature in group]
-    return f"""
-        WITH line AS (
-            SELECT {keys}, event AS moment, NULL::BIGINT AS row, {", ".join(columns)} FROM {source.table}
-            UNION ALL
-            SELECT {keys}, t, row, {", ".join("NULL" for _ in columns)} FROM {asked}
-        )
-        SELECT row, {", ".join(aggregates)} FROM line
-        WINDOW asked_window AS (PARTITION BY {keys} ORDER BY moment RANGE BETWEEN {width - 1} PRECEDING AND {view.delay_us} PRECEDING)
-        QUALIFY row IS NOT NULL
-    """
-
-
-def _recorded_windows_sql(view: FeatureView, source: _Source, asked: str, group: Sequence[Window]) -> str:
-    """Windows over rows that are late each in its own way.
+def _windows_by_join(view: FeatureView, source: SourceTable, asked: str, group: Sequence[Window]) -> str:
+    """Windows over rows that are late each in its own way, or few.
 
     A row counts while t is in [available, event + width), which is never longer than the width. Time is cut into buckets of
     one width, so that a row stands in at most two, and an equality join finds its questions: work grows with what the
@@ -225,15 +218,54 @@ def _recorded_windows_sql(view: FeatureView, source: _Source, asked: str, group:
     match = " AND ".join(f"asked.{key} = live.{key}" for key in source.keys)
     aggregates = [f"{_aggregate(feature, source)} AS {quote(view.name_of(feature))}" for feature in group]
     return f"""
-        WITH live AS (
-            SELECT *, unnest(range(available // {width}, (event + {width - 1}) // {width} + 1)) AS bucket
-            FROM {source.table} WHERE available < event + {width}
-        )
+        WITH live AS ({_live(source, width)})
         SELECT asked.row, {", ".join(aggregates)}
         FROM {asked} AS asked JOIN live
             ON {match} AND asked.t // {width} = live.bucket AND asked.t >= live.available AND asked.t < live.event + {width}
         GROUP BY asked.row
     """
+
+
+def _windows_by_frame(view: FeatureView, source: SourceTable, asked: str, group: Sequence[Window]) -> str:
+    """Windows that hold many rows, all equally late: one frame over events and questions put in one line.
+
+    Work grows with the logarithm of what a window holds.
+    """
+    keys = ", ".join(source.keys)
+    columns = list(dict.fromkeys(source.value_of[feature.column] for feature in group))
+    frame = f"RANGE BETWEEN {group[0].width_us - 1} PRECEDING AND {view.delay_us} PRECEDING"
+    aggregates = [f"{_aggregate(feature, source, ' OVER span')} AS {quote(view.name_of(feature))}" for feature in group]
+    return f"""
+        WITH line AS (
+            SELECT {keys}, event AS moment, NULL::BIGINT AS row, {", ".join(columns)} FROM {source.table}
+            UNION ALL
+            SELECT {keys}, t, row, {", ".join("NULL" for _ in columns)} FROM {asked}
+        )
+        SELECT row, {", ".join(aggregates)} FROM line
+        WINDOW span AS (PARTITION BY {keys} ORDER BY moment {frame})
+        QUALIFY row IS NOT NULL
+    """
+
+
+def _too_many_pairs(con: Connection, view: FeatureView, source: SourceTable, asked: str, width: int) -> bool:
+    """Whether the join would look at more pairs than it can in about a second; rows with ``created`` have no other way."""
+    if view.created:
+        return False
+    keys = ", ".join(source.keys)
+    (row,) = con.execute(
+        f"""
+        WITH live AS ({_live(source, width)}),
+        questions AS (SELECT {keys}, t // {width} AS bucket, count(*) AS n FROM {asked} GROUP BY ALL),
+        answers AS (SELECT {keys}, bucket, count(*) AS n FROM live GROUP BY ALL)
+        SELECT coalesce(sum(questions.n * answers.n), 0) FROM questions JOIN answers USING ({keys}, bucket)
+        """
+    ).fetchall()
+    return int(row[0]) > MOST_PAIRS
+
+
+def _live(source: SourceTable, width: int) -> str:
+    buckets = f"range(available // {width}, (event + {width - 1}) // {width} + 1)"
+    return f"SELECT *, unnest({buckets}) AS bucket FROM {source.table} WHERE available < event + {width}"
 
 
 def _window_groups(view: FeatureView) -> list[list[Window]]:
@@ -243,7 +275,7 @@ def _window_groups(view: FeatureView) -> list[list[Window]]:
     return list(groups.values())
 
 
-def _aggregate(feature: Window, source: _Source, over: str = "") -> str:
+def _aggregate(feature: Window, source: SourceTable, over: str = "") -> str:
     """The aggregate as SQL. Sums of integers stay integers (an overflow is an error), averages are doubles."""
     column, kind = source.value_of[feature.column], source.type_of[feature.column]
     if feature.aggregate in {"sum", "avg"} and kind == "BOOLEAN":

@@ -16,7 +16,7 @@ from tidegate.records.names import check_name, nearest
 
 Aggregate = Literal["avg", "sum", "count", "min", "max"]
 
-RESERVED = frozenset({"event_at", "reason"})
+RESERVED = frozenset({"event_at", "known_at", "reason"})
 """Keys that the online answer needs for itself."""
 
 
@@ -193,7 +193,7 @@ class FeatureView:
                 raise _contradiction(
                     self.name,
                     f"the name {name!r} is taken",
-                    "two features, a key or a reserved word (event_at, reason) have the same name",
+                    "two features, a key or a reserved word (event_at, known_at, reason) have the same name",
                     "give the feature another one with name=...",
                 )
             taken.add(name)

@@ -31,6 +31,8 @@ def decide(rule: Rule, evidence: Evidence, *, confidence: float, seed: int) -> R
         reasons.append(sliced.reason)
         missing.append(sliced.more_rows)
     verdict = worst(verdicts)
+    if sliced and verdict is not found.verdict:
+        reasons.reverse()  # what decides is told first
     known = [count for count in missing if count is not None]
     return RuleResult(
         metric=metric.name,

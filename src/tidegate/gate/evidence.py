@@ -15,7 +15,7 @@ from tidegate import frames
 from tidegate.records.names import nearest
 from tidegate.records.policy import CheckPolicy
 from tidegate.records.report import Problem
-from tidegate.stats.estimate import Floats
+from tidegate.stats.estimate import Floats, cluster_count
 
 MISSING = "(missing)"
 MAX_SLICES = 500
@@ -59,7 +59,7 @@ class Evidence:
     @property
     def cluster_count(self) -> int | None:
         """How many clusters there are, None without a cluster column."""
-        return None if self.clusters is None else int(np.unique(self.clusters).size)
+        return None if self.clusters is None else cluster_count(self.clusters)
 
     def take(self, rows: slice | Groups) -> Evidence:
         """The evidence of some rows, without its slices."""

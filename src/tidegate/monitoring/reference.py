@@ -23,7 +23,7 @@ from tidegate.records.model import ModelVersion, Tensor
 from tidegate.records.policy import ModelPolicy
 from tidegate.store.ports import Bucket
 
-ENOUGH_WINDOWS = 8
+ENOUGH_WINDOWS = 4
 """A reference with fewer windows of the policy's length is cut into days instead."""
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.gate.evidence import Evidence
+from tidegate.gate.measure import measure, shortage
 from tidegate.gate.metrics import Metric
 from tidegate.monitoring.performance import CONFIDENCE
 from tidegate.monitoring.profile import numbers
-from tidegate.stats import cells, delong, losses
 from tidegate.stats.estimate import UNKNOWN, Estimate, Floats
 
 
@@ -24,7 +25,7 @@ def label_numbers(labels: NDArray[Any], classes: list[str]) -> Floats:
 
 
 def score(metric: Metric, task: str, labels: Floats, outputs: Mapping[str, NDArray[Any]]) -> Estimate:
-    """The metric with its 95% interval; unknown if an output is missing, a value is NaN, or a class does not occur.
+    """The metric with its 95% interval; unknown if an output is missing, a value is NaN, or a class is too rare.
 
     Args:
         metric: What to compute.
@@ -36,24 +37,7 @@ def score(metric: Metric, task: str, labels: Floats, outputs: Mapping[str, NDArr
     if name not in outputs or labels.size == 0:
         return UNKNOWN
     predictions = numbers(outputs[name])
-    if np.isnan(predictions).any() or np.isnan(labels).any():
+    evidence = Evidence(task=task, labels=labels, candidate=predictions)
+    if not np.isfinite(predictions).all() or not np.isfinite(labels).all() or shortage(metric, evidence)[0]:
         return UNKNOWN
-    if metric.kind == "counting":
-        return _counting(metric, task, labels, predictions)
-    if metric.kind == "ranking":
-        if labels.min() == labels.max():
-            return UNKNOWN
-        return delong.auc(delong.ranking(labels, predictions), confidence=CONFIDENCE)
-    assert metric.loss is not None
-    summary = losses.root_mean if metric.kind == "root" else losses.mean
-    return summary(metric.loss(labels, predictions), confidence=CONFIDENCE)
-
-
-def _counting(metric: Metric, task: str, labels: Floats, predictions: Floats) -> Estimate:
-    assert metric.ratio is not None
-    if task == "multiclass":
-        right = labels == predictions
-        codes = cells.cell_codes(np.ones(right.size), right)
-    else:
-        codes = cells.cell_codes(labels > 0, predictions >= metric.threshold)
-    return cells.linear(codes, metric.ratio, confidence=CONFIDENCE)
+    return measure(metric, evidence, confidence=CONFIDENCE, rng=np.random.default_rng(0)).candidate

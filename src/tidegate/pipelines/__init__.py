@@ -1,2 +1,31 @@
-"""Being built."""
-from tidegate.pipelines.authoring import step, pipeline
+"""Pipelines of plain functions: authoring, fingerprints and cache, the local runner."""
+
+from tidegate.pipelines.authoring import Pipeline, Step, pipeline, step
+from tidegate.pipelines.failure import PipelineBroken, StepFailed
+from tidegate.pipelines.graph import Graph, Node
+from tidegate.pipelines.inputs import Dataset, File
+from tidegate.pipelines.loading import load_pipeline
+from tidegate.pipelines.plan import make_plan
+from tidegate.pipelines.runner import PipelineResult, Progress, Runner, StepEvent
+from tidegate.pipelines.why import Change, Why
+
+__all__ = [
+    "Change",
+    "Dataset",
+    "File",
+    "Graph",
+    "Node",
+    "Pipeline",
+    "PipelineBroken",
+    "PipelineResult",
+    "Progress",
+    "Runner",
+    "Step",
+    "StepEvent",
+    "StepFailed",
+    "Why",
+    "load_pipeline",
+    "make_plan",
+    "pipeline",
+    "step",
+]

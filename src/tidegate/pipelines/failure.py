@@ -43,7 +43,11 @@ def user_frames(error: BaseException) -> list[str]:
     ]
     if isinstance(error, SyntaxError) and error.filename:
         frames.append(f"{_near(error.filename)}:{error.lineno}: {(error.text or '').strip()}")
-    return frames if len(frames) <= _FRAMES else [*frames[:2], f"... {len(frames) - _FRAMES + 1} more frames", *frames[-_FRAMES + 3 :]]
+    return (
+        frames
+        if len(frames) <= _FRAMES
+        else [*frames[:2], f"... {len(frames) - _FRAMES + 1} more frames", *frames[-_FRAMES + 3 :]]
+    )
 
 
 def _is_project(filename: str) -> bool:

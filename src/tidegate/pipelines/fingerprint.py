@@ -66,7 +66,12 @@ def code_of(function: Callable[..., Any]) -> CodeParts:
 
 def key_of(fingerprint: Fingerprint, *, only_for: str = "") -> str:
     """The digest under which a result is found again. ``only_for`` makes it one that nothing else ever has."""
-    parts: dict[str, Any] = {"format": FORMAT, "code": fingerprint.code, "inputs": fingerprint.inputs, "packages": fingerprint.packages}
+    parts: dict[str, Any] = {
+        "format": FORMAT,
+        "code": fingerprint.code,
+        "inputs": fingerprint.inputs,
+        "packages": fingerprint.packages,
+    }
     return digests.of_json(parts | {"only_for": only_for} if only_for else parts)
 
 
@@ -183,7 +188,9 @@ class _Walk:
         qualname = str(getattr(function, "__qualname__", function))
         if owner is not None and not isinstance(owner, types.ModuleType | type):
             return f"method {qualname} of {self.value(owner)}"
-        module = str(getattr(function, "__module__", None) or getattr(getattr(function, "__objclass__", None), "__module__", "builtins"))
+        module = str(
+            getattr(function, "__module__", None) or getattr(getattr(function, "__objclass__", None), "__module__", "builtins")
+        )
         if place_of(module, None) is Place.PACKAGE:
             self._package(module)
         return f"builtin {module}.{qualname}"
@@ -201,14 +208,21 @@ class _Walk:
         code = function.__code__
         defaults = function.__defaults__ or ()
         positional = code.co_varnames[: code.co_argcount]
-        for name, value in [*zip(positional[len(positional) - len(defaults) :], defaults, strict=True), *(function.__kwdefaults__ or {}).items()]:
+        for name, value in [
+            *zip(positional[len(positional) - len(defaults) :], defaults, strict=True),
+            *(function.__kwdefaults__ or {}).items(),
+        ]:
             self._data(value, f"default {label}.{name}")
 
     def _imported(self, imports: tuple[Import, ...], namespace: Mapping[str, Any]) -> dict[str, Any]:
         """The project's things that a function imports for itself, by their local names; packages are noted."""
         local: dict[str, Any] = {}
         for item in imports:
-            module = importlib.util.resolve_name("." * item.level + item.module, str(namespace.get("__package__") or "")) if item.level else item.module
+            module = (
+                importlib.util.resolve_name("." * item.level + item.module, str(namespace.get("__package__") or ""))
+                if item.level
+                else item.module
+            )
             place = place_of_import(module)
             if place is Place.PACKAGE:
                 self._package(module)
@@ -245,7 +259,11 @@ class _Walk:
                 break
             label = f"{value.__name__}.{name}"
             value = getattr(value, name)
-        if guessed and isinstance(value, types.ModuleType) and place_of(value.__name__, getattr(value, "__file__", None)) is Place.PROJECT:
+        if (
+            guessed
+            and isinstance(value, types.ModuleType)
+            and place_of(value.__name__, getattr(value, "__file__", None)) is Place.PROJECT
+        ):
             return
         if f"global {label}" not in self.parts.code:
             self._data(value, f"global {label}")
@@ -317,7 +335,10 @@ def _is_full(cell: types.CellType) -> bool:
 
 def _file_of_methods(cls: type) -> str:
     functions = (function for member in vars(cls).values() for function in _functions_in(member))
-    return next((function.__code__.co_filename for function in functions if not function.__code__.co_filename.startswith("<")), "<unknown>")
+    return next(
+        (function.__code__.co_filename for function in functions if not function.__code__.co_filename.startswith("<")),
+        "<unknown>",
+    )
 
 
 def _imported_thing(module: types.ModuleType, item: Import) -> Any:

@@ -50,7 +50,10 @@ def load_value(bucket: Bucket, output: StepOutput) -> Any:
         return _DECODERS[output.kind](path)
     except ImportError as error:
         raise UnavailableError(
-            "result-unreadable", f"a stored {output.kind} result cannot be read here", why=str(error), fix="install the package that it needs"
+            "result-unreadable",
+            f"a stored {output.kind} result cannot be read here",
+            why=str(error),
+            fix="install the package that it needs",
         ) from error
 
 

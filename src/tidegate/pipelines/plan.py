@@ -50,7 +50,7 @@ def make_plan(pipeline: Pipeline[..., Any], params: Mapping[str, Any] | None = N
             raise PipelineBroken(
                 "pipeline-broken",
                 f"the function of pipeline {pipeline.name} failed: {type(error).__name__}: {error}",
-                why="\n".join(user_frames(error)),
+                why="\n       ".join(user_frames(error)),
                 fix="the pipeline function only calls steps; what works on data belongs into a step",
             ) from error
         result = trace.argument(returned)
@@ -77,11 +77,17 @@ def bind_params(pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> dict
         if name not in declared:
             fix = nearest(name, list(declared)) if declared else "the pipeline takes no parameters"
             raise UsageError("unknown-param", f"pipeline {pipeline.name} has no parameter {name!r}", fix=fix)
-    missing = [name for name, item in declared.items() if item.default is inspect.Parameter.empty and name not in params and _is_single(item)]
+    missing = [
+        name
+        for name, item in declared.items()
+        if item.default is inspect.Parameter.empty and name not in params and _is_single(item)
+    ]
     if missing:
         raise UsageError(
-            "missing-param", f"pipeline {pipeline.name} needs the parameter {missing[0]!r}",
-            why=f"its signature is {pipeline.name}{signature}", fix=f"add --param {missing[0]}=...",
+            "missing-param",
+            f"pipeline {pipeline.name} needs the parameter {missing[0]!r}",
+            why=f"its signature is {pipeline.name}{signature}",
+            fix=f"add --param {missing[0]}=...",
         )
     types = _declared_types(pipeline.function)
     return {
@@ -116,6 +122,8 @@ def _converted(name: str, value: Any, kind: Any) -> Any:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         shown = getattr(kind, "__name__", str(kind))
-        raise UsageError("bad-param", f"parameter {name} is declared as {shown}, {value!r} is none", fix=f"write --param {name}=... as {shown}") from None
+        raise UsageError(
+            "bad-param", f"parameter {name} is declared as {shown}, {value!r} is none", fix=f"write --param {name}=... as {shown}"
+        ) from None
     except TypeError:  # a type of the user's own, which msgspec knows nothing of
         return value

@@ -89,7 +89,12 @@ def definition_of_class(filename: str, qualname: str) -> Definition | None:
     if file is None or node is None:
         return None
     if qualname not in file.found:
-        parts = [*node.bases, *node.keywords, *node.decorator_list, *(child for child in node.body if not isinstance(child, _FUNCTIONS))]
+        parts = [
+            *node.bases,
+            *node.keywords,
+            *node.decorator_list,
+            *(child for child in node.body if not isinstance(child, _FUNCTIONS)),
+        ]
         file.found[qualname] = Definition(digest=_digest(node), chains=tuple(dict.fromkeys(_chains(parts, annotations=True))))
     return file.found[qualname]
 
@@ -172,7 +177,11 @@ def _write(node: Any, parts: list[str], *, top: bool = False) -> None:
             value: Any = getattr(node, name, None)
             if name == "body" and isinstance(node, _SCOPES):
                 value = _without_docstring(value)
-                value = [child for child in value if not isinstance(child, _FUNCTIONS)] if top and isinstance(node, ast.ClassDef) else value
+                value = (
+                    [child for child in value if not isinstance(child, _FUNCTIONS)]
+                    if top and isinstance(node, ast.ClassDef)
+                    else value
+                )
             elif name == "decorator_list":
                 value = _decorators(node)
             elif name in {"type_comment", "kind"}:

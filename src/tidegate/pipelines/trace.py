@@ -33,7 +33,25 @@ _FORBIDDEN = {
     "__array__": "turned into an array",
     "__reduce_ex__": "used as a plain value",
 }
-_OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
+_OPERATORS = (
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "add",
+    "sub",
+    "mul",
+    "matmul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "and",
+    "or",
+    "xor",
+)
 _FORBIDDEN |= dict.fromkeys([f"__{name}__" for name in _OPERATORS], "used in arithmetic or a comparison")
 _FORBIDDEN |= dict.fromkeys([f"__r{name}__" for name in _OPERATORS[6:]], "used in arithmetic or a comparison")
 _FORBIDDEN |= dict.fromkeys(["__neg__", "__pos__", "__abs__", "__invert__"], "used in arithmetic or a comparison")
@@ -76,8 +94,10 @@ class Ref:
         """The same as data, for the trace that it belongs to."""
         if self._trace is not trace:
             raise UsageError(
-                "foreign-ref", f"the result of step {self._node.id} comes from another run of the pipeline function",
-                why="a step's result lives inside one call of the pipeline function", fix="do not keep step results in globals",
+                "foreign-ref",
+                f"the result of step {self._node.id} comes from another run of the pipeline function",
+                why="a step's result lives inside one call of the pipeline function",
+                fix="do not keep step results in globals",
             )
         return Output(self._node.id, self._index)
 
@@ -109,7 +129,9 @@ class Trace:
         self.nodes: list[Node] = []
         self.functions: dict[str, Callable[..., Any]] = {}
 
-    def call(self, name: str, function: Callable[..., Any], *, cache: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Ref:
+    def call(
+        self, name: str, function: Callable[..., Any], *, cache: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Ref:
         """Adds the call of a step and returns the promise of its result.
 
         Raises:

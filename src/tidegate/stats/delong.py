@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tidegate.stats.estimate import Codes, Estimate, Floats, around, cluster_sums, critical
+from tidegate.stats.estimate import Codes, Estimate, Floats, around, cluster_count, cluster_sums, critical
 
 
 class Ranking(NamedTuple):
@@ -101,4 +101,4 @@ def _variance(influence: Floats, rows: Ranking, clusters: Codes | None) -> tuple
 def _rarer(rows: Ranking, clusters: Codes | None) -> int:
     ones = int(rows.positive.sum())
     rarer = min(ones, rows.positive.size - ones)
-    return rarer if clusters is None else min(rarer, int(np.unique(clusters).size))
+    return rarer if clusters is None else min(rarer, cluster_count(clusters))

@@ -76,7 +76,7 @@ def from_influence(
     if count < 2 or not np.isfinite(value):
         return Estimate(value, float("nan"), float("nan"))
     telling = influence != 0 if differs is None else differs
-    differing = int(np.count_nonzero(telling) if clusters is None else np.unique(clusters[telling]).size)
+    differing = int(np.count_nonzero(telling) if clusters is None else cluster_count(clusters[telling]))
     z = critical(confidence)
     if differing == 0:
         half = scale * z * z / (count + z * z)
@@ -89,8 +89,13 @@ def from_influence(
 
 def cluster_sums(values: Floats, clusters: Codes) -> Floats:
     """Sums of ``values`` over the clusters that are present, in the order of their codes."""
-    _, dense = np.unique(clusters, return_inverse=True)
-    return np.bincount(dense, weights=values).astype(np.float64)
+    present = np.bincount(clusters) > 0
+    return np.bincount(clusters, weights=values)[present].astype(np.float64)
+
+
+def cluster_count(clusters: Codes) -> int:
+    """How many different codes (whole numbers from 0) there are."""
+    return int(np.count_nonzero(np.bincount(clusters)))
 
 
 def tail_probability(estimate: Estimate, bound: float, confidence: float) -> float:

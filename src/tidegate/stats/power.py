@@ -9,14 +9,14 @@ from scipy import stats
 from tidegate.stats.estimate import Estimate, critical
 
 POWER = 0.8
-_TOO_MANY = 10**9
+_MOST = 100
 
 
 def more_rows(estimate: Estimate, bound: float, rows: int, *, confidence: float, power: float = POWER) -> int | None:
     """About how many more rows would put ``bound`` outside the interval, with probability ``power``.
 
     The truth is taken to be the estimate and the standard error to shrink with the root of the rows. None where the estimate
-    stands on the bound itself, or a billion rows would not do.
+    stands on the bound itself, or a hundred times the rows would not do.
 
     Source: Chow, Shao & Wang, Sample Size Calculations in Clinical Research, section 4.2.
     """
@@ -27,7 +27,7 @@ def more_rows(estimate: Estimate, bound: float, rows: int, *, confidence: float,
     error = half / critical(confidence, estimate.df)
     ratio = (critical(confidence) + float(stats.norm.ppf(power))) * error / gap
     needed = rows * ratio * ratio
-    return max(ceil(needed) - rows, 1) if needed < _TOO_MANY else None
+    return max(ceil(needed) - rows, 1) if needed < _MOST * rows else None
 
 
 def paired_rows(discordant: float, margin: float, *, alpha: float = 0.05, power: float = POWER) -> int:

@@ -81,7 +81,11 @@ def test_a_file_is_copied_and_left_alone(bucket, tmp_path):
     before = original.stat()
     bucket.put_if_absent("k", original)
     assert bucket.local("k").read_bytes() == b"x" * 100
-    assert (original.stat().st_ino, original.stat().st_mode, original.stat().st_mtime_ns) == (before.st_ino, before.st_mode, before.st_mtime_ns)
+    assert (original.stat().st_ino, original.stat().st_mode, original.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mode,
+        before.st_mtime_ns,
+    )
 
 
 def test_keys_are_sorted_and_temporary_files_hidden(bucket):

@@ -1,0 +1,48 @@
+"""``tidegate serve``: a model over HTTP. It opens the bucket alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from tidegate.cli.flags import flags
+from tidegate.errors import UsageError
+from tidegate.records.names import check_name
+from tidegate.records.policy import ServingPolicy
+from tidegate.serving import serve as run_server
+from tidegate.settings import Project, load_project
+from tidegate.store.bucket import open_bucket
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def serve(
+    name: Annotated[str, typer.Argument(metavar="MODEL")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8080,
+    store: Annotated[str | None, typer.Option(help="Folder of the store.", show_default="the project's")] = None,
+) -> None:
+    """Serve a model over HTTP and follow its pointer until it is told to stop (SIGTERM, Ctrl-C)."""
+    check_name(name, "model")
+    chosen = flags().settings | ({"store": store} if store else {})
+    project = load_project(flags().folder, chosen)
+    run_server(open_bucket(project.store), name, host=host, port=port, policy=_policy(project, name), ready=_say)
+
+
+def _policy(project: Project, name: str) -> ServingPolicy:
+    table = project.policies.get(name, {})
+    try:
+        return msgspec.convert(table.get("serving", {}), ServingPolicy)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            "bad-policy",
+            f"[models.{name}.serving] cannot be read: {error}",
+            fix=f"its keys are {', '.join(ServingPolicy.__struct_fields__)}",
+        ) from None
+
+
+def _say(line: str) -> None:
+    typer.echo(line)  # echo flushes: who waits for the line gets it at once

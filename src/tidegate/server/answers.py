@@ -1,0 +1,143 @@
+"""How a question becomes an answer: a page or JSON, and an error in both."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidegate.errors import NotFoundError, TidegateError, UsageError
+from tidegate.records.names import check_name
+from tidegate.server.pages.rendering import Page, environment
+from tidegate.workspace import Workspace
+
+API = "/api/"
+_log = logging.getLogger("tidegate.server")
+
+Handler = Callable[[Workspace, Request], Any]
+"""Answers a request with a ``Page``, a ``Response``, or (below ``/api/``) anything that JSON can hold."""
+
+
+class Answers:
+    """Turns what handlers return, and what they raise, into responses."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._environment = environment()
+
+    def endpoint(self, handler: Handler) -> Callable[[Request], Response]:
+        """The handler as Starlette calls it, in a thread. It never raises."""
+
+        def answer(request: Request) -> Response:
+            path = request.url.path
+            try:
+                found = handler(self._workspace, request)
+                if isinstance(found, Response):
+                    return found
+                return self._page(found, 200, path) if isinstance(found, Page) else as_json(found)
+            except TidegateError as error:
+                if error.http_status >= 500:
+                    _log.error("%s: %s", path, error)
+                return self.error(path, error, error.http_status)
+            except Exception:  # the last seam: a bug is told to who runs the server, never to who asks
+                _log.exception("%s", path)
+                return self.error(path, _internal(), 500)
+
+        return answer
+
+    def error(self, path: str, error: TidegateError, status: int) -> Response:
+        """An error as JSON below ``/api/``, else as a page."""
+        if path.startswith(API):
+            return as_json({"error": error.as_dict()}, status)
+        try:
+            return self._page(Page("error.html", error.what, "", {"error": error, "status": status}), status, path)
+        except Exception:  # even the page of an error may fail, when the store does
+            _log.exception("%s", path)
+            return Response(f"{error.what}\n{error.why}\n{error.fix}\n", status, media_type="text/plain")
+
+    def _page(self, page: Page, status: int, path: str) -> Response:
+        text = self._environment.get_template(page.template).render(
+            title=page.title, area=page.area, path=path, project=self._workspace.folder.name, now=self._workspace.clock.now(), **page.values
+        )
+        return Response(text, status, media_type="text/html", headers={"cache-control": "no-store"})
+
+
+def as_json(value: Any, status: int = 200) -> Response:
+    """A record or plain value as JSON; NaN and infinities are null."""
+    return Response(
+        msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"}
+    )
+
+
+def _internal() -> TidegateError:
+    return TidegateError(
+        "internal", "this could not be answered", why="this is a bug in Tidegate", fix="the server's terminal shows what happened"
+    )
+
+
+def path_name(request: Request, part: str, noun: str) -> str:
+    """A name in the path.
+
+    Raises:
+        NotFoundError: it cannot be one.
+    """
+    text: str = request.path_params[part]
+    try:
+        return check_name(text, noun)
+    except UsageError as error:
+        raise NotFoundError("no-such-page", f"no {noun} has that name", why=error.why, fix="start from the overview") from None
+
+
+def path_number(request: Request, part: str, noun: str) -> int:
+    """A positive number in the path.
+
+    Raises:
+        NotFoundError: it is none.
+    """
+    text: str = request.path_params[part]
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise NotFoundError("no-such-page", f"no {noun} has that number", why="numbers count from 1", fix="start from the overview")
+    return int(text)
+
+
+def path_digest(request: Request, part: str, noun: str) -> str:
+    """A SHA-256 in the path.
+
+    Raises:
+        NotFoundError: it is none.
+    """
+    text: str = request.path_params[part]
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise NotFoundError("no-such-page", f"no {noun} has that digest", why="a digest has 64 hexadecimal digits", fix="start from the overview")
+    return text
+
+
+def path_id(request: Request, part: str, noun: str) -> str:
+    """An id in the path.
+
+    Raises:
+        NotFoundError: it cannot be one.
+    """
+    text: str = request.path_params[part]
+    if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", text):
+        raise NotFoundError("no-such-page", f"no {noun} has that id", why="an id has letters and digits only", fix="start from the overview")
+    return text
+
+
+def query_limit(request: Request, default: int, most: int) -> int:
+    """``limit`` of the query, at least 1 and at most ``most``.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    text = request.query_params.get("limit", "")
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UsageError("bad-limit", "limit is no number", why="it says how many rows to show", fix=f"write limit={default}")
+    return min(max(int(text), 1), most)

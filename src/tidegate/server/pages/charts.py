@@ -1,0 +1,237 @@
+"""Charts as plotly figures in plain data: the page's script draws them.
+
+A colour is the name of a CSS variable (``--accent``): the script looks it up, so that light and dark are one figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tidegate.clock import format_time
+from tidegate.records.monitoring import Finding, Window
+from tidegate.records.run import MetricPoint
+
+Figure = dict[str, Any]
+
+PALETTE = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5", "--chart-6"]
+MOST_POINTS = 2000
+"""Longer series are drawn as the exact minimum and maximum of each stretch: a spike is never sampled away."""
+
+LABELLED = "performance"
+
+
+def stamp(us: int) -> str:
+    """A time as plotly takes it; it is drawn as it stands, so UTC stays UTC."""
+    return format_time(us).removesuffix("Z")
+
+
+def curve(series: Sequence[tuple[str, Sequence[MetricPoint]]]) -> Figure:
+    """One metric over steps, one line per run."""
+    traces: list[Figure] = []
+    for index, (name, points) in enumerate(series):
+        kept = envelope(points)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if len(kept) < 30 else "lines",
+                "name": name,
+                "x": [point.step for point in kept],
+                "y": [point.value if math.isfinite(point.value) else None for point in kept],
+                "line": {"color": PALETTE[index % len(PALETTE)], "width": 2},
+                "marker": {"size": 5},
+                "hovertemplate": "step %{x}: %{y:.6g}<extra>" + _plain(name) + "</extra>",
+            }
+        )
+    return {"data": traces, "layout": {"xaxis": {"title": {"text": "step"}}, "showlegend": len(traces) > 1}}
+
+
+def envelope(points: Sequence[MetricPoint]) -> list[MetricPoint]:
+    """At most about ``MOST_POINTS`` points, among them each stretch's lowest and highest."""
+    if len(points) <= MOST_POINTS:
+        return list(points)
+    length = math.ceil(len(points) / (MOST_POINTS // 2))
+    kept: list[MetricPoint] = []
+    for start in range(0, len(points), length):
+        stretch = points[start : start + length]
+        finite = [point for point in stretch if not math.isnan(point.value)] or list(stretch[:1])
+        ends = {id(item): item for item in (min(finite, key=_value), max(finite, key=_value))}
+        kept += sorted(ends.values(), key=lambda point: (point.step, point.at))
+    return kept
+
+
+def _value(point: MetricPoint) -> float:
+    return point.value
+
+
+def performance(windows: Sequence[Window], metric: str) -> Figure:
+    """A metric of each window with its interval, one line per served version, and the bound that each was held against."""
+    versions = sorted({item.version for _, item in _of(windows, "performance", metric)})
+    traces: list[Figure] = []
+    for index, version in enumerate(versions):
+        found = [(window, item) for window, item in _of(windows, "performance", metric) if item.version == version]
+        colour = PALETTE[index % len(PALETTE)]
+        name = f"version {version}" if version else "all versions"
+        x = [stamp(window.start) for window, _ in found]
+        traces += [
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": x,
+                "y": [item.statistic for _, item in found],
+                "line": {"color": colour, "width": 2},
+                "marker": {"size": 7, "color": [colour if (item.ratio or 0) <= 1 else "--bad" for _, item in found]},
+                "error_y": _interval([item for _, item in found]),
+                "hovertemplate": f"%{{x|%d %b %Y}}: {_plain(metric)} %{{y:.4g}}<extra>{name}</extra>",
+            },
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": f"bound of {name}",
+                "x": x,
+                "y": [item.bound for _, item in found],
+                "line": {"color": "--bad", "width": 1.5, "dash": "dash", "shape": "hvh"},
+                "hovertemplate": f"bound %{{y:.4g}}<extra>{name}</extra>",
+                "showlegend": index == 0,
+            },
+        ]
+    if traces:
+        traces[1]["name"] = "bound"
+    return {"data": traces, "layout": {"showlegend": True}}
+
+
+def _interval(findings: Sequence[Finding]) -> Figure:
+    """Error bars from the intervals; none where there is no interval."""
+
+    def reach(end: float | None, value: float | None) -> float:
+        return abs(end - value) if end is not None and value is not None else 0.0
+
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [reach(item.high, item.statistic) for item in findings],
+        "arrayminus": [reach(item.low, item.statistic) for item in findings],
+        "thickness": 1,
+        "width": 0,
+        "color": "--muted",
+    }
+
+
+def volume(windows: Sequence[Window]) -> Figure:
+    """Predictions of each window, and how many of them have a label."""
+    x = [stamp(window.start) for window in windows]
+    bars = {"type": "bar", "x": x, "hovertemplate": "%{x|%d %b %Y}: %{y:,}<extra>%{fullData.name}</extra>"}
+    return {
+        "data": [
+            {**bars, "name": "labelled", "y": [window.labelled for window in windows], "marker": {"color": "--chart-1"}},
+            {
+                **bars,
+                "name": "no label yet",
+                "y": [window.rows - window.labelled for window in windows],
+                "marker": {"color": "--chart-quiet"},
+            },
+        ],
+        "layout": {"barmode": "stack", "showlegend": True, "yaxis": {"rangemode": "tozero"}},
+    }
+
+
+def latency(windows: Sequence[Window]) -> Figure:
+    """The 99th percentile of the time from request to answer, in milliseconds, and its limit."""
+    found = _of(windows, "latency", "")
+    x = [stamp(window.start) for window, _ in found]
+    return {
+        "data": [
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": "p99",
+                "x": x,
+                "y": [item.statistic for _, item in found],
+                "line": {"color": "--chart-1", "width": 2},
+                "hovertemplate": "%{x|%d %b %Y}: %{y:.3g} ms<extra></extra>",
+            },
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "limit",
+                "x": x,
+                "y": [item.bound for _, item in found],
+                "line": {"color": "--bad", "width": 1.5, "dash": "dash"},
+                "hovertemplate": "limit %{y:.3g} ms<extra></extra>",
+            },
+        ],
+        "layout": {"showlegend": True, "yaxis": {"rangemode": "tozero", "title": {"text": "ms"}}},
+    }
+
+
+def ratios(windows: Sequence[Window], kinds: Sequence[str]) -> Figure:
+    """A heat map of findings: a row per subject, a column per window, the colour how far it went towards its bound (1)."""
+    subjects: dict[str, dict[int, Finding]] = {}
+    for window in windows:
+        for item in window.findings:
+            if item.kind in kinds:
+                subjects.setdefault(_row(item), {})[window.start] = item
+    names = sorted(subjects, key=lambda name: max((item.ratio or 0.0) for item in subjects[name].values()))
+    cells = [[subjects[name].get(window.start) for window in windows] for name in names]
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "x": [stamp(window.start) for window in windows],
+                "y": names,
+                "z": [[cell.ratio if cell else None for cell in row] for row in cells],
+                "customdata": [[_told(cell) for cell in row] for row in cells],
+                "zmin": 0,
+                "zmax": 2,
+                "xgap": 1,
+                "ygap": 1,
+                "colorscale": [[0.0, "--heat-0"], [0.35, "--heat-1"], [0.4999, "--heat-2"], [0.5, "--heat-3"], [1.0, "--heat-4"]],
+                "colorbar": {
+                    "title": {"text": "of the bound", "side": "right"},
+                    "tickvals": [0, 0.5, 1, 1.5, 2],
+                    "ticktext": ["0", "½", "1: bound", "1½", "2 or more"],
+                    "thickness": 10,
+                    "outlinewidth": 0,
+                },
+                "hovertemplate": "%{y}, %{x|%d %b %Y}<br>%{customdata}<extra></extra>",
+                "hoverongaps": False,
+            }
+        ],
+        "layout": {"yaxis": {"type": "category", "automargin": True, "showgrid": False}, "xaxis": {"showgrid": False}},
+    }
+
+
+def ratio_rows(windows: Sequence[Window], kinds: Sequence[str]) -> int:
+    """How many rows the heat map of ``ratios`` has."""
+    return len({_row(item) for window in windows for item in window.findings if item.kind in kinds})
+
+
+def _row(item: Finding) -> str:
+    text = f"{item.subject} (prediction)" if item.kind == "prediction_drift" else item.subject
+    return f"{text} v{item.version}" if item.version else text
+
+
+def _told(cell: Finding | None) -> str:
+    if cell is None:
+        return ""
+    if cell.ratio is None or cell.statistic is None or cell.bound is None:
+        return _plain(cell.note)
+    return f"{cell.ratio:.2f} of the bound ({cell.statistic:.3g} against {cell.bound:.3g})" + (f"<br>{_plain(cell.note)}" if cell.note else "")
+
+
+def metrics_of(windows: Sequence[Window]) -> list[str]:
+    """The performance metrics that any window has, in the order of their first appearance."""
+    return list(dict.fromkeys(item.subject for window in windows for item in window.findings if item.kind == "performance"))
+
+
+def _of(windows: Sequence[Window], kind: str, subject: str) -> list[tuple[Window, Finding]]:
+    return [
+        (window, item) for window in windows for item in window.findings if item.kind == kind and subject in {"", item.subject}
+    ]
+
+
+def _plain(text: str) -> str:
+    """A text without what plotly reads as markup or as a template."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")

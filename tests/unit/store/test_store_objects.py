@@ -1,0 +1,37 @@
+import hashlib
+import os
+
+import pytest
+
+from tidegate.errors import IntegrityError, NotFoundError
+from tidegate.store import fetch_object, object_key, put_object
+from tidegate.store.verify import changed_objects, object_digests
+
+
+def test_equal_bytes_are_stored_once(bucket, tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"data")
+    assert put_object(bucket, b"data") == put_object(bucket, path) == hashlib.sha256(b"data").hexdigest()
+    assert len(list(bucket.keys("objects/"))) == 1
+
+
+def test_a_missing_object_says_so(bucket):
+    with pytest.raises(NotFoundError, match="missing from the bucket"):
+        fetch_object(bucket, "a" * 64)
+
+
+def test_a_changed_object_is_never_handed_out(bucket):
+    digest = put_object(bucket, b"data")
+    path = bucket.local(object_key(digest))
+    os.chmod(path, 0o644)  # noqa: PTH101
+    path.write_bytes(b"date")
+    with pytest.raises(IntegrityError, match="was changed on disk"):
+        fetch_object(bucket, digest)
+    assert changed_objects(bucket, object_digests(bucket)) == [digest]
+
+
+def test_untouched_objects_verify(bucket):
+    digests = sorted(put_object(bucket, bytes([number])) for number in range(5))
+    counted = []
+    assert changed_objects(bucket, object_digests(bucket), advance=lambda: counted.append(1)) == []
+    assert (sorted(object_digests(bucket)), len(counted)) == (digests, 5)

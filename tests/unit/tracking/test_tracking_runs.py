@@ -1,0 +1,157 @@
+import subprocess
+import sys
+
+import pytest
+
+from tidegate.clock import Clock
+from tidegate.errors import BadInputError, ConflictError, NotFoundError, UsageError
+from tidegate.records.run import RunState
+from tidegate.store import fetch_object
+from tidegate.tracking import Runs
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def runs(store, project):
+    return Runs(store.runs, store.bucket, Clock(), journals=store.root / "journal", project=project, author="ana")
+
+
+def git(folder, *words):
+    subprocess.run(
+        ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t", *words], check=True, capture_output=True
+    )
+
+
+def test_a_run_is_recorded(runs, store):
+    with runs.start("delay", params={"depth": 6}) as run:
+        run.params(rate=0.1)
+        for step in range(3):
+            run.log(loss=1.0 / (step + 1), step=step)
+        run.tag(team="ops")
+        run.artifact(b"bytes", "note.txt")
+    found = runs.get(run.id)
+    assert found.state is RunState.FINISHED
+    assert (found.params, found.tags, found.author) == ({"depth": "6", "rate": "0.1"}, {"team": "ops"}, "ana")
+    assert found.metrics["loss"].count == 3
+    assert runs.artifact(run.id, "note.txt").read_bytes() == b"bytes"
+    assert not list((store.root / "journal").glob("*"))
+
+
+def test_steps_count_by_themselves(runs):
+    with runs.start("delay") as run:
+        run.log(loss=1)
+        run.log(loss=2)
+        run.log(loss=3, step=10)
+        run.log(loss=4)
+    assert [point.step for point in runs.points(run.id, "loss")] == [0, 1, 10, 11]
+
+
+def test_an_error_makes_the_run_fail_and_keeps_its_points(runs):
+    run = runs.start("delay")
+    run.log(loss=1.0)
+    with pytest.raises(ZeroDivisionError), run:
+        run.log(loss=1 / 0)
+    found = runs.get(run.id)
+    assert (found.state, found.metrics["loss"].count) == (RunState.FAILED, 1)
+    assert found.tags["error"].startswith("ZeroDivisionError")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from tidegate.clock import Clock
+from tidegate.store import open_store
+from tidegate.tracking import Runs
+store = open_store(Path(sys.argv[1]))
+runs = Runs(store.runs, store.bucket, Clock(), journals=store.root / "journal", project=Path(sys.argv[1]))
+run = runs.start("delay")
+for step in range(1000):
+    run.log(loss=float(step), step=step)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_killed_run_loses_no_point_and_is_marked_crashed(runs, store):
+    subprocess.run([sys.executable, "-c", KILLED, str(store.root)], check=False)
+    recovered = runs.recover()
+    assert len(recovered) == 1
+    found = runs.get(recovered[0])
+    assert (found.state, found.metrics["loss"].count) == (RunState.CRASHED, 1000)
+    assert runs.recover() == []
+
+
+def test_a_living_run_is_not_recovered(runs):
+    with runs.start("delay") as run:
+        assert runs.recover() == []
+    assert runs.get(run.id).state is RunState.FINISHED
+
+
+def test_without_git_the_run_says_that_it_does_not_know(runs):
+    with runs.start("delay") as run:
+        pass
+    environment = runs.get(run.id).environment
+    assert (environment.git_commit, environment.git_dirty, environment.patch_digest) == ("", None, "")
+    assert environment.packages["numpy"]
+
+
+def test_commit_and_every_uncommitted_change_are_kept(runs, store, project):
+    git(project, "init", "-b", "main")
+    (project / "tracked.py").write_text("x = 1\n")
+    (project / ".gitignore").write_text("secret\n")
+    git(project, "add", ".")
+    git(project, "commit", "-m", "first")
+    with runs.start("delay") as clean:
+        pass
+    (project / "tracked.py").write_text("x = 2\n")
+    (project / "new file.py").write_text("y = 1\n")
+    (project / "secret").write_text("password")
+    with runs.start("delay") as dirty:
+        pass
+    first, second = runs.get(clean.id).environment, runs.get(dirty.id).environment
+    assert (first.git_dirty, second.git_dirty, first.git_commit) == (False, True, second.git_commit)
+    patch = fetch_object(store.bucket, second.patch_digest).read_bytes()
+    git(project, "stash", "--include-untracked")
+    (project / "p.patch").write_bytes(patch)
+    git(project, "apply", "p.patch")
+    assert ((project / "tracked.py").read_text(), (project / "new file.py").read_text()) == ("x = 2\n", "y = 1\n")
+    assert b"password" not in patch
+
+
+def test_comparison_shows_only_what_differs(runs):
+    ids = []
+    for depth in (6, 8):
+        with runs.start("delay", params={"depth": depth, "rate": 0.1}) as run:
+            run.log(loss=depth / 10)
+        ids.append(run.id)
+    differences = {(item.section, item.name): item.values for item in runs.compare(ids).differences}
+    assert differences == {("param", "depth"): ["6", "8"], ("metric", "loss"): ["0.6", "0.8"]}
+
+
+def test_the_beginning_of_an_id_is_enough(runs):
+    with runs.start("delay", name="mine") as run:
+        pass
+    assert runs.get(run.id[:20]).id == runs.get("mine").id == run.id
+
+
+def test_bad_input_is_refused_and_loses_nothing(runs):
+    with pytest.raises(UsageError, match="cannot name"):
+        runs.start("a/b")
+    with pytest.raises(NotFoundError):
+        runs.get("nothing-like-that")
+    with runs.start("delay", params={"depth": 6}) as run:
+        run.log(loss=1.0)
+        with pytest.raises(BadInputError, match="metrics are numbers"):
+            run.log(loss="low")
+        with pytest.raises(ConflictError):
+            run.params(depth=7)
+        with pytest.raises(UsageError, match="bytes need a name"):
+            run.artifact(b"x")
+        with pytest.raises(UsageError, match="no file"):
+            run.artifact("/absent/file")
+    assert runs.get(run.id).metrics["loss"].count == 1
