@@ -6,8 +6,9 @@ import ast
 import re
 import subprocess
 import sys
+from typing import NamedTuple
 
-from house import ROOT, source_modules
+from house import ROOT, functions, source_modules
 from tidegate import errors
 from tidegate.settings import Settings
 
@@ -15,16 +16,35 @@ REFERENCE = ROOT / "docs" / "reference"
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.TidegateError)}
 
 
-def raised_codes() -> dict[str, str]:
-    """Every error code in the source, and a place where it is raised."""
-    found: dict[str, str] = {}
+class Raised(NamedTuple):
+    """Where a code is raised first, and as which class."""
+
+    place: str
+    error: str
+
+
+def raised_codes() -> dict[str, Raised]:
+    """Every error code in the source. A function with a parameter ``code`` that it raises is asked at its callers."""
+    found: dict[str, Raised] = {}
+    wrappers: dict[str, tuple[int, str]] = {}
+    for module in source_modules():
+        for node in functions(module.tree):
+            names = [argument.arg for argument in node.args.args]
+            raised = [_name(call.func) for call in _error_calls(node) if call.args and _name(call.args[0]) == "code"]
+            if "code" in names and raised:
+                wrappers[node.name] = (names.index("code"), raised[0])
     for module in source_modules():
         for node in ast.walk(module.tree):
-            if not (isinstance(node, ast.Call) and _name(node.func) in ERRORS and node.args):
-                continue
-            for code in _texts(node.args[0]):
-                found.setdefault(code, module.at(node))
+            if isinstance(node, ast.Call):
+                name = _name(node.func)
+                place, error = (0, name) if name in ERRORS else wrappers.get(name, (-1, ""))
+                for code in _texts(node.args[place]) if 0 <= place < len(node.args) else []:
+                    found.setdefault(code, Raised(module.at(node), error))
     return found
+
+
+def _error_calls(tree: ast.AST) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) in ERRORS]
 
 
 def _name(node: ast.expr) -> str:
@@ -41,24 +61,27 @@ def _texts(node: ast.expr) -> list[str]:
 
 
 def test_error_codes_are_stable_words() -> None:
-    odd = {code: place for code, place in raised_codes().items() if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", code)}
+    odd = {code: raised for code, raised in raised_codes().items() if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", code)}
     assert odd == {}
 
 
 def test_every_error_code_is_documented_and_no_other() -> None:
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", (REFERENCE / "errors.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert rows == sorted(set(rows)), "one row a code, in order"
+    page = (REFERENCE / "errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (\w+) \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)
+    codes = [code for code, _ in rows]
+    assert codes == sorted(set(codes)), "one row a code, in order"
     raised = raised_codes()
-    assert {code: place for code, place in raised.items() if code not in rows} == {}, "add a row to docs/reference/errors.md"
-    assert sorted(set(rows) - set(raised)) == [], "nothing raises these any more"
+    assert {code: at for code, at in raised.items() if code not in codes} == {}, "add a row to docs/reference/errors.md"
+    assert sorted(set(codes) - set(raised)) == [], "nothing raises these any more"
 
 
 def test_an_error_is_raised_with_its_code_in_plain_sight() -> None:
+    """A literal, a parameter called ``code`` (its literals are looked for at the callers), or another error's code."""
     hidden = [
         module.at(node)
         for module in source_modules()
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Call) and _name(node.func) in ERRORS and not (node.args and _texts(node.args[0]))
+        for node in _error_calls(module.tree)
+        if not (node.args and (_texts(node.args[0]) or _name(node.args[0]) == "code"))
     ]
     assert hidden == [], "write the code where the error is raised, so that it can be found and documented"
 
@@ -68,6 +91,11 @@ def test_commands_and_settings_are_documented_as_they_are() -> None:
         [sys.executable, "tools/reference.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pages_that_a_message_names_exist() -> None:
+    named = {(page, module.name) for module in source_modules() for page in re.findall(r"docs/[\w/-]+\.md", module.text)}
+    assert sorted((page, name) for page, name in named if not (ROOT / page).exists()) == []
 
 
 def test_every_setting_has_a_meaning() -> None:

@@ -26,6 +26,7 @@ from tidegate.records.names import nearest
 SAMPLE_ROWS = 10
 _TABLE = "checked_rows"
 _ROWS_IN_TEXT = 3
+_NEXT_LINE = "\n       "  # below the text of an error's second line
 
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"})
 _FLOATS = frozenset({"FLOAT", "DOUBLE"})
@@ -101,7 +102,7 @@ class ContractError(BadInputError):
         error = cls(
             "contract-broken",
             f"{where} breaks {broken} of the contract {result.contract}",
-            why="\n".join(_told(violation, columns) for violation in blocking),
+            why=_NEXT_LINE.join(line for violation in blocking for line in _told(violation, columns)),
             fix="mend the data where it is made, or change the contract if it asks too much",
         )
         error.violations = blocking
@@ -494,7 +495,7 @@ def _bad_query(label: str, query: str, why: str) -> BadInputError:
     )
 
 
-def _told(violation: Violation, key: Sequence[str]) -> str:
+def _told(violation: Violation, key: Sequence[str]) -> list[str]:
     """One broken check as text, with the first rows that broke it: their number, key and value."""
     shown = [*key, *(name for name in violation.column.split(", ") if name not in key)]
     lines = [f"[{violation.check}] {violation.message}"]
@@ -504,4 +505,4 @@ def _told(violation: Violation, key: Sequence[str]) -> str:
     hidden = violation.count - min(len(violation.rows), _ROWS_IN_TEXT)
     if violation.rows and hidden > 0:
         lines.append(f"  and {hidden:,} more")
-    return "\n".join(lines)
+    return lines

@@ -1,1 +1,5 @@
-"""Being built."""
+"""The flights demo: the whole loop on real data, by the public API and the command line only."""
+
+from tidegate.demo.story import ChapterResult, DemoResult, tell
+
+__all__ = ["ChapterResult", "DemoResult", "tell"]

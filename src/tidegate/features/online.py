@@ -138,7 +138,7 @@ class Features:
 
 def entity_text(values: Sequence[Any]) -> str:
     """An entity's keys as the one text that names it online; 5 and "5" are the same, for a column has one type."""
-    return msgspec.json.encode([str(_whole(value)) for value in values]).decode()
+    return msgspec.json.encode([None if value is None else str(_whole(value)) for value in values]).decode()
 
 
 # ---- writing ------------------------------------------------------------------------------------------------------------

@@ -132,11 +132,8 @@ def _create_source(
     available = "greatest(event, created)" if view.created else f"event + {view.delay_us}"
     value_of = {column: f"v{i}" for i, column in enumerate(values)}
     inner = [f"{quote(key)} AS k{i}" for i, key in enumerate(view.keys)]
-    inner += [
-        f"{event} AS event",
-        f"{created} AS created",
-        *(f"{quote(column)} AS {alias}" for column, alias in value_of.items()),
-    ]
+    inner += [f"{event} AS event", f"{created} AS created"]
+    inner += [f"{_value(column, types[column])} AS {alias}" for column, alias in value_of.items()]
     names = tuple(f"k{i}" for i in range(len(view.keys)))
     known = [f"{name} IS NOT NULL" for name in (*names, "event", "created")]
     staged = rows.project(", ".join(inner)).filter(" AND ".join(known))
@@ -327,17 +324,17 @@ def _free_name(wanted: str, taken: Iterable[str]) -> str:
 
 def _refuse_collisions(spine: Relation, views: Sequence[FeatureView], time: str) -> None:
     _need_columns(spine, [time, *itertools.chain.from_iterable(view.keys for view in views)], "the spine")
-    owners = dict.fromkeys(spine.columns, "the spine")
+    owners = {name.lower(): "the spine" for name in spine.columns}  # DuckDB knows a column in any case
     for view in views:
         for name in view.names:
-            if name in owners:
+            if name.lower() in owners:
                 raise UsageError(
                     "feature-name-taken",
-                    f"feature view {view.name}: the column {name!r} is already in {owners[name]}",
+                    f"feature view {view.name}: the column {name!r} is already in {owners[name.lower()]}",
                     why="two columns of the result would have the same name",
                     fix="give the feature another one with name=...",
                 )
-            owners[name] = f"feature view {view.name}"
+            owners[name.lower()] = f"feature view {view.name}"
 
 
 def _need_columns(rows: Relation, needed: Iterable[str], where: str) -> None:

@@ -68,10 +68,25 @@ def _losses(metric: Metric, evidence: Evidence, confidence: float) -> Measured:
     root = metric.kind == "root"
     one: Callable[..., Estimate] = losses.root_mean if root else losses.mean
     two: Callable[..., Estimate] = losses.root_mean_difference if root else losses.mean_difference
-    grouping: Any = {"confidence": confidence, "weights": evidence.weights, "clusters": evidence.clusters}
-    singles = [one(values, scale=float(values.max()), **grouping) if not root else one(values, **grouping) for values in rows]
+    grouping: Any = {
+        "confidence": confidence,
+        "weights": evidence.weights,
+        "clusters": evidence.clusters,
+        "scale": _plausible(metric, evidence),
+    }
+    singles = [one(values, **grouping) for values in rows]
     method = f"paired t interval{' of the difference of roots (delta method)' if root else ''}" + _grouped(evidence)
     return Measured(singles[0], *((singles[1], two(*rows, **grouping)) if len(rows) > 1 else (None, None)), method, {})
+
+
+def _plausible(metric: Metric, evidence: Evidence) -> float:
+    """A loss that a row could have although none here may show it: 1 for probabilities, else of always saying the mean."""
+    assert metric.loss is not None
+    if evidence.task == "binary":
+        return 1.0
+    mean = np.full(evidence.rows, evidence.labels.mean())
+    largest = float(metric.loss(evidence.labels, mean).max())
+    return float(np.sqrt(largest)) if metric.kind == "root" else largest
 
 
 def _ranking(evidence: Evidence, confidence: float) -> Measured:

@@ -27,6 +27,11 @@ class NativeModel:
     inputs: list[Tensor]
     classes: list[Any]
 
+    @property
+    def class_names(self) -> list[str]:
+        """The classes as text; 0.0 and 1.0 are written as the whole numbers that they are."""
+        return [str(int(name) if isinstance(name, float) and name.is_integer() else name) for name in self.classes]
+
     def predict(self, columns: Columns) -> Columns:
         """The task's outputs for columns that conform to the signature.
 

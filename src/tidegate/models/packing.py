@@ -7,8 +7,11 @@ seen. What it answers becomes part of the comparison with the compiled model; wh
 from __future__ import annotations
 
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +20,8 @@ from tidegate.frames import Columns
 from tidegate.models.candidate import Candidate
 from tidegate.models.estimator import NativeModel, native_model
 from tidegate.models.formats import CannotPackError, Format, Packed, Probe
-from tidegate.models.signature import example_columns, infer_inputs, outputs_of
-from tidegate.records.model import Parity, Signature, Tensor
+from tidegate.models.signature import example_columns, has_missing, infer_inputs, outputs_of
+from tidegate.records.model import Parity, Signature
 
 MAX_ROWS = 10_000
 """Example rows that the comparison uses."""
@@ -45,21 +48,34 @@ def pack(candidate: Candidate, formats: list[Format]) -> Contents:
     Raises:
         BadInputError: the estimator and its example do not fit each other, or no format can hold it.
     """
-    with warnings.catch_warnings():
+    # On one thread: the probe predicts many times few rows, where a pool of threads costs a hundred times what it gives.
+    with warnings.catch_warnings(), _one_thread():
         warnings.simplefilter("ignore")  # the probe asks for unknown text and missing values on purpose
         return _packed(candidate, formats)
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # it comes with scikit-learn; an estimator without scikit-learn has no such pools
+        yield
+        return
+    with threadpool_limits(limits=1):
+        yield
 
 
 def _packed(candidate: Candidate, formats: list[Format]) -> Contents:
     columns = {name: values[:MAX_ROWS] for name, values in example_columns(candidate.example).items()}
     native = native_model(candidate.estimator, candidate.task, infer_inputs(columns))
     _refuse_lost_types(native, candidate, columns)
-    probe, nullable = probed(native, columns)
-    inputs = [_nullable(tensor, tensor.name in nullable) for tensor in native.inputs]
-    signature = Signature(inputs=inputs, outputs=outputs_of(candidate.task, len(native.classes)))
+    probe = probed(native, columns)
+    outputs = outputs_of(candidate.task, len(native.classes))
     kind, packed, declined = _first_that_holds(native, probe, formats)
+    inputs = [msgspec.structs.replace(tensor, nullable=tensor.name in packed.nullable) for tensor in native.inputs]
+    signature = Signature(inputs=inputs, outputs=outputs)
     parity = packed.parity or Parity(rows=0, largest_difference=0.0, tolerance=0.0, holds=False, reason="; ".join(declined))
-    return Contents(kind.name, kind.loads_code, packed.files, signature, parity, [str(name) for name in native.classes], probe)
+    return Contents(kind.name, kind.loads_code, packed.files, signature, parity, native.class_names, probe)
 
 
 def _first_that_holds(native: NativeModel, probe: Probe, formats: list[Format]) -> tuple[Format, Packed, list[str]]:
@@ -77,14 +93,15 @@ def _first_that_holds(native: NativeModel, probe: Probe, formats: list[Format]) 
     )
 
 
-def probed(native: NativeModel, columns: Columns) -> tuple[Probe, frozenset[str]]:
-    """The rows to compare on, and the names of the inputs that the model can do without.
+def probed(native: NativeModel, columns: Columns) -> Probe:
+    """Asks the native model about real rows, missing values and unseen text.
 
     Raises:
         BadInputError: the model refuses its own example.
     """
-    expected = [native.predict(columns)]
-    answered, refused, nullable = [columns], list[tuple[str, Columns]](), set[str]()
+    answered, expected = [columns], [native.predict(columns)]
+    missing: dict[str, tuple[Columns, Columns]] = {}
+    refused: list[tuple[str, Columns]] = []
     head = {name: values[:_PROBED] for name, values in columns.items()}
     for tensor in native.inputs:
         values = head[tensor.name]
@@ -92,9 +109,7 @@ def probed(native: NativeModel, columns: Columns) -> tuple[Probe, frozenset[str]
             rows = head | {tensor.name: _without(values)} if values.ndim == 1 else {tensor.name: _holes(values)}
             answer = _answer(native, rows)
             if answer is not None:
-                nullable.add(tensor.name)
-                answered.append(rows)
-                expected.append(answer)
+                missing[tensor.name] = (rows, answer)
         if tensor.dtype == "string":
             rows = head | {tensor.name: np.full(values.shape, _UNSEEN, dtype=object)}
             answer = _answer(native, rows)
@@ -103,7 +118,8 @@ def probed(native: NativeModel, columns: Columns) -> tuple[Probe, frozenset[str]
             else:
                 answered.append(rows)
                 expected.append(answer)
-    return Probe(_stacked(answered), _stacked(expected), refused), frozenset(nullable)
+    needed = frozenset(name for name, values in columns.items() if has_missing(values))
+    return Probe(_stacked(answered), _stacked(expected), missing, needed, refused)
 
 
 def _without(values: NDArray[Any]) -> NDArray[Any]:
@@ -127,10 +143,6 @@ def _answer(native: NativeModel, rows: Columns) -> Columns | None:
 
 def _stacked(parts: list[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _nullable(tensor: Tensor, nullable: bool) -> Tensor:
-    return Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, nullable=nullable)
 
 
 def _refuse_lost_types(native: NativeModel, candidate: Candidate, columns: Columns) -> None:

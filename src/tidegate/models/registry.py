@@ -47,13 +47,14 @@ class Models:
         contents = pack(candidate, formats())
         manifest = self._manifest(candidate, contents, _lineage(candidate, lineage))
         _refuse_unloadable(manifest, contents)
-        for number in reversed(version_numbers(self._bucket, candidate.name)):
+        numbers = version_numbers(self._bucket, candidate.name)
+        for number in reversed(numbers):
             present = read_version(self._bucket, candidate.name, number)
             if _same_content(present.manifest, manifest):
                 return self._indexed(present)
         for data in contents.files.values():
             put_object(self._bucket, data)
-        return self._indexed(self._claim(manifest))
+        return self._indexed(self._claim(manifest, numbers[-1] + 1 if numbers else 1))
 
     def get(self, ref: str) -> ModelVersion:
         """The version that ``delay@12``, ``delay@latest`` or ``delay`` names.
@@ -93,8 +94,21 @@ class Models:
         return load_version(self._bucket, self.get(version) if isinstance(version, str) else version, allow_code=allow_code)
 
     def verify(self, version: ModelVersion | str) -> list[str]:
-        """Hashes everything again; what is wrong, one sentence each."""
-        return verify_package(self._bucket, self.get(version) if isinstance(version, str) else version)
+        """Hashes everything again, and holds the manifest against the index; what is wrong, one sentence each."""
+        found = self.get(version) if isinstance(version, str) else version
+        indexed = [entry.digest for entry in self._catalog.list(KIND, found.name) if entry.number == found.version]
+        problems = (
+            [f"the manifest of {found.ref} is not the one that was registered"] if indexed and found.digest not in indexed else []
+        )
+        return problems + verify_package(self._bucket, found)
+
+    def reindex(self) -> int:
+        """Enters every version of the bucket into the index; returns how many there are."""
+        names = sorted({key.split("/")[1] for key in self._bucket.keys("models/")})
+        versions = [version for name in names for version in reversed(self.list(name))]
+        for version in versions:
+            self._indexed(version)
+        return len(versions)
 
     def _manifest(self, candidate: Candidate, contents: Contents, lineage: Lineage) -> Manifest:
         return Manifest(
@@ -116,10 +130,8 @@ class Models:
             classes=contents.classes,
         )
 
-    def _claim(self, manifest: Manifest) -> ModelVersion:
-        """Takes the next free number; a racer with the same content makes it the same version."""
-        numbers = version_numbers(self._bucket, manifest.name)
-        number = numbers[-1] + 1 if numbers else 1
+    def _claim(self, manifest: Manifest, number: int) -> ModelVersion:
+        """Takes the first free number from ``number`` on; whoever took one meanwhile with the same content made this version."""
         while True:
             numbered = msgspec.structs.replace(manifest, version=number)
             data = digests.canonical(numbered)

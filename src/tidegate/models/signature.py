@@ -79,15 +79,10 @@ def dtype_of(name: str, values: NDArray[Any]) -> DType:
     )
 
 
-def infer_inputs(columns: Columns, nullable: frozenset[str] = frozenset()) -> list[Tensor]:
-    """Input tensors for arrays as ``example_columns`` gives them; ``nullable`` names those that may miss values."""
+def infer_inputs(columns: Columns) -> list[Tensor]:
+    """Input tensors for arrays as ``example_columns`` gives them."""
     return [
-        Tensor(
-            name=name,
-            dtype=dtype_of(name, values),
-            shape=[-1, values.shape[1] if values.ndim == 2 else 1],
-            nullable=name in nullable,
-        )
+        Tensor(name=name, dtype=dtype_of(name, values), shape=[-1, values.shape[1] if values.ndim == 2 else 1])
         for name, values in columns.items()
     ]
 
@@ -279,3 +274,12 @@ def missing_value(tensor: Tensor, values: NDArray[Any]) -> BadInputError:
         why="the model was packed without an answer for a missing value of this input",
         fix="send a value, or train the model with an imputer" + (" on float columns" if tensor.dtype.startswith("int") else ""),
     )
+
+
+def synthetic_row(signature: Signature) -> Columns:
+    """One row of zeros and empty texts that fits a signature."""
+    row: Columns = {}
+    for tensor in signature.inputs:
+        fill: Any = "" if tensor.dtype == "string" else 0
+        row[tensor.name] = np.full((1, tensor.shape[1]) if tensor.shape[1] > 1 else 1, fill, dtype=NUMPY[tensor.dtype])
+    return row

@@ -38,6 +38,7 @@ def alerts_of(window: Window, at: int) -> list[Alert]:
             ratio=finding.ratio,
             message=_message(window, finding),
             raised_at=at,
+            version=finding.version,
         )
         for finding in window.findings
         if finding.ratio is not None and finding.ratio > 1

@@ -68,17 +68,17 @@ class Labels:
     def read(self, con: frames.Connection, start: int, end: int) -> frames.Relation:
         """The labels that became known in [start, end), one row per prediction: the newest one; lazy, in no order.
 
-        Columns: ``prediction_id``, ``label``, ``known_at``.
+        Columns: ``prediction_id``, ``label``, ``known_at``, and ``disputed``: whether other labels were given in that time.
         """
         rows = self._rows(con, start, end).sql_query()
-        return con.sql(f"SELECT * FROM ({rows}) QUALIFY row_number() OVER ({_NEWEST_FIRST}) = 1")
+        return con.sql(
+            "SELECT *, min(label) OVER same <> max(label) OVER same AS disputed "
+            f"FROM ({rows}) WINDOW same AS (PARTITION BY prediction_id) QUALIFY row_number() OVER ({_NEWEST_FIRST}) = 1"
+        )
 
     def conflicts(self, con: frames.Connection, start: int, end: int) -> frames.Relation:
-        """Predictions that were given different labels in [start, end): ``prediction_id``, ``labels``, and the newest, which counts."""
-        return con.sql(
-            "SELECT prediction_id, count(DISTINCT label) AS labels, arg_max(label, known_at) AS newest "
-            f"FROM ({self._rows(con, start, end).sql_query()}) GROUP BY prediction_id HAVING labels > 1 ORDER BY prediction_id"
-        )
+        """Predictions that were given different labels in [start, end), with the newest one, which counts."""
+        return self.read(con, start, end).filter("disputed").order("prediction_id")
 
     def _rows(self, con: frames.Connection, start: int, end: int) -> frames.Relation:
         paths = self._parts(days_between(start, end))

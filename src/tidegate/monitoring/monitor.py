@@ -141,19 +141,18 @@ class Monitor:
         predictions = self._log.read(con, span.start, span.end).sql_query()
         labels = self._labels.read(con, span.start, until).sql_query()
         joined = con.sql(
-            f"SELECT p.*, l.prediction_id IS NOT NULL AS _labelled, l.label AS _label FROM ({predictions}) p "
+            f"SELECT p.*, l.prediction_id IS NOT NULL AS _labelled, l.label AS _label, l.disputed AS _disputed FROM ({predictions}) p "
             f"LEFT JOIN ({labels}) l ON l.prediction_id = p.prediction_id"
         )
         columns = frames.to_columns(joined)
         labelled = columns.pop("_labelled").astype(np.bool_)
-        conflicts = self._labels.conflicts(con, span.start, until)
-        disputed = frames.to_columns(conflicts)["prediction_id"] if labelled.any() else np.empty(0, dtype=object)
+        disputed = columns.pop("_disputed")
         return _Rows(
             span=span,
             columns=columns,
             versions=columns["version"].astype(np.int64),
             labelled=labelled,
-            conflicts=int(np.isin(columns["prediction_id"].astype(str), disputed.astype(str)).sum()) if disputed.size else 0,
+            conflicts=int(np.count_nonzero(disputed[labelled])),
         )
 
     def _examine(self, rows: _Rows, earlier: list[int], thresholds: Thresholds, now: int) -> Window:

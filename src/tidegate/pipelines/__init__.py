@@ -1,10 +1,10 @@
 """Pipelines of plain functions: authoring, fingerprints and cache, the local runner."""
 
 from tidegate.pipelines.authoring import Pipeline, Step, pipeline, step
-from tidegate.pipelines.failure import PipelineBroken, StepFailed
+from tidegate.pipelines.failure import PipelineBrokenError, StepFailedError
 from tidegate.pipelines.graph import Graph, Node
 from tidegate.pipelines.inputs import Dataset, File
-from tidegate.pipelines.loading import load_pipeline
+from tidegate.pipelines.loading import load_function, load_pipeline
 from tidegate.pipelines.plan import make_plan
 from tidegate.pipelines.runner import PipelineResult, Progress, Runner, StepEvent
 from tidegate.pipelines.why import Change, Why
@@ -16,14 +16,15 @@ __all__ = [
     "Graph",
     "Node",
     "Pipeline",
-    "PipelineBroken",
+    "PipelineBrokenError",
     "PipelineResult",
     "Progress",
     "Runner",
     "Step",
     "StepEvent",
-    "StepFailed",
+    "StepFailedError",
     "Why",
+    "load_function",
     "load_pipeline",
     "make_plan",
     "pipeline",

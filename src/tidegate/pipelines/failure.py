@@ -13,20 +13,20 @@ _FRAMES = 6
 _MESSAGE_LINES = 3
 
 
-class PipelineBroken(TidegateError):
+class PipelineBrokenError(TidegateError):
     """The pipeline's function, or the module that it lives in, failed before any step ran. ``__cause__`` is the original error."""
 
 
-class StepFailed(TidegateError):
+class StepFailedError(TidegateError):
     """A step raised. ``__cause__`` is the original exception with its full traceback."""
 
 
-def step_failed(error: BaseException, *, pipeline: str, step: str, inputs: Mapping[str, str], rerun: str) -> StepFailed:
+def step_failed(error: BaseException, *, pipeline: str, step: str, inputs: Mapping[str, str], rerun: str) -> StepFailedError:
     """The error of a failed step, at most 15 lines. The caller raises it ``from`` the original."""
     lines = str(error).strip().split("\n")
     message = "\n       ".join([*lines[:_MESSAGE_LINES], *(["..."] if len(lines) > _MESSAGE_LINES else [])])
     shown = ", ".join(f"{name}={_short(part)}" for name, part in inputs.items()) or "none"
-    return StepFailed(
+    return StepFailedError(
         "step-failed",
         f"step {step} of pipeline {pipeline} failed: {type(error).__name__}: {message[:600]}",
         why="\n       ".join([*user_frames(error), f"inputs: {shown[:300]}"]),

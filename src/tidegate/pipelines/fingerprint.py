@@ -18,6 +18,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import util
 from typing import Any
 
 import numpy as np
@@ -161,8 +162,15 @@ class _Walk:
     def _data(self, value: Any, label: str) -> None:
         """Adds a value that is reached by name: code is walked into, data is digested, what is neither is listed."""
         try:
-            if self.reach(value) is None:
+            name = self.reach(value)
+            if name is None:
                 self._put(label, _readable(value) or f"sha256:{self.value(value)}")
+            elif isinstance(value, types.FunctionType | type | types.ModuleType | Step):
+                named = " ".join(name.split(" ")[:2])
+                if named.partition(" ")[2] != label.partition(" ")[2]:  # else it is defined under this very name
+                    self._put(label, named)
+            else:
+                self._put(label, f"sha256:{digests.of_bytes(name.encode())}")
         except (Unhashable, RecursionError) as error:
             text = f"{label}: {error}"
             if text not in self.parts.unhashable:
@@ -219,7 +227,7 @@ class _Walk:
         local: dict[str, Any] = {}
         for item in imports:
             module = (
-                importlib.util.resolve_name("." * item.level + item.module, str(namespace.get("__package__") or ""))
+                util.resolve_name("." * item.level + item.module, str(namespace.get("__package__") or ""))
                 if item.level
                 else item.module
             )
@@ -315,9 +323,8 @@ class _Walk:
 
 def _functions_in(member: Any) -> Iterator[types.FunctionType]:
     held = [member, *(getattr(member, name, None) for name in ("__func__", "__wrapped__", "fget", "fset", "fdel", "func"))]
-    for function in held:
-        if isinstance(function, Step):
-            function = function.function
+    for item in held:
+        function: Any = item.function if isinstance(item, Step) else item
         if isinstance(function, types.FunctionType):
             yield function
 

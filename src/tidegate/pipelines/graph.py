@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
 
@@ -27,13 +27,13 @@ class Items(msgspec.Struct, frozen=True, tag="items"):
     """A list or tuple with something in it that is not constant."""
 
     kind: Literal["list", "tuple"]
-    items: "tuple[Argument, ...]"
+    items: tuple[Argument, ...]
 
 
 class Fields(msgspec.Struct, frozen=True, tag="fields"):
     """A dictionary with something in it that is not constant."""
 
-    items: "dict[Any, Argument]"
+    items: dict[Any, Argument]
 
 
 Argument: TypeAlias = Constant | Output | Dataset | File | Items | Fields
@@ -97,3 +97,24 @@ def children(argument: Argument) -> list[Argument]:
             return list(fields.values())
         case _:
             return []
+
+
+def shown_argument(argument: Argument) -> str:
+    """An argument as people read it: ``clean[0]``, ``dataset flights@3``, ``[train, 'late']``."""
+    match argument:
+        case Constant(value=value):
+            text = repr(value)
+            return text if len(text) <= 60 else f"{text[:57]}..."
+        case Output(node=node, index=index):
+            return node if index is None else f"{node}[{index}]"
+        case Dataset(ref=ref):
+            return f"dataset {ref}"
+        case File(path=path):
+            return f"file {path}"
+        case Items(kind=kind, items=items):
+            text = ", ".join(map(shown_argument, items))
+            return f"[{text}]" if kind == "list" else f"({text})"
+        case Fields(items=fields):
+            return f"{{{', '.join(f'{key}: {shown_argument(item)}' for key, item in fields.items())}}}"
+        case _:
+            assert_never(argument)

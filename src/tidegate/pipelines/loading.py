@@ -1,16 +1,17 @@
-"""Finding a pipeline by its name, ``module:function``, in a project folder."""
+"""Finding a pipeline or function by its name, ``module:function``, in a project folder."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tidegate.errors import ConflictError, TidegateError, UsageError
 from tidegate.pipelines.authoring import Pipeline
-from tidegate.pipelines.failure import PipelineBroken, user_frames
+from tidegate.pipelines.failure import PipelineBrokenError, user_frames
 from tidegate.records.names import nearest
 
 
@@ -20,36 +21,52 @@ def load_pipeline(target: str, folder: Path) -> Pipeline[..., Any]:
     Raises:
         UsageError: the target is not ``module:function``, or there is no such module or pipeline.
         ConflictError: another module of that name was imported before.
-        PipelineBroken: the module fails when it is imported.
+        PipelineBrokenError: the module fails when it is imported.
     """
-    module_name, colon, name = target.partition(":")
-    if not (module_name and colon and name):
-        raise UsageError(
-            "bad-target",
-            f"{target!r} names no pipeline",
-            why="a pipeline is named by its module and function",
-            fix="write module:function",
-        )
-    module = _import(module_name, folder)
+    module, name = _module_and_name(target, folder)
     found = list_pipelines(module)
-    if name in found:
-        return found[name]
-    by_name = {item.name: item for item in found.values()}
+    by_name = {item.name: item for item in found.values()} | found
     if name in by_name:
         return by_name[name]
     if hasattr(module, name):
-        raise UsageError(
-            "not-a-pipeline",
-            f"{target} is a {type(getattr(module, name)).__name__}, not a pipeline",
-            fix="decorate the function with @pipeline",
-        )
-    fix = nearest(name, list(found)) if found else f"decorate a function in {module_name} with @pipeline"
-    raise UsageError("no-such-pipeline", f"module {module_name} has no pipeline {name!r}", fix=fix)
+        kind = type(getattr(module, name)).__name__
+        raise UsageError("not-a-pipeline", f"{target} is a {kind}, not a pipeline", fix="decorate the function with @pipeline")
+    fix = nearest(name, list(found)) if found else f"decorate a function in {module.__name__} with @pipeline"
+    raise UsageError("no-such-pipeline", f"module {module.__name__} has no pipeline {name!r}", fix=fix)
+
+
+def load_function(target: str, folder: Path) -> Callable[..., Any]:
+    """Imports ``module`` from a project folder and returns any callable ``function`` in it.
+
+    Raises:
+        UsageError: the target is not ``module:function``, or there is no such module or function.
+        ConflictError: another module of that name was imported before.
+        PipelineBrokenError: the module fails when it is imported.
+    """
+    module, name = _module_and_name(target, folder)
+    found: Any = getattr(module, name, None)
+    if callable(found):
+        return found
+    names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    fix = nearest(name, names) if names else f"define it in {module.__name__}"
+    raise UsageError("no-such-function", f"module {module.__name__} has no function {name!r}", fix=fix)
 
 
 def list_pipelines(module: ModuleType) -> dict[str, Pipeline[..., Any]]:
     """The pipelines of a module by the names that they have in it."""
     return {name: value for name, value in vars(module).items() if isinstance(value, Pipeline)}
+
+
+def _module_and_name(target: str, folder: Path) -> tuple[ModuleType, str]:
+    module, colon, name = target.partition(":")
+    if not (module and colon and name):
+        raise UsageError(
+            "bad-target",
+            f"{target!r} names nothing in a module",
+            why="pipelines and functions are named by their module and name",
+            fix="write module:function",
+        )
+    return _import(module, folder), name
 
 
 def _import(name: str, folder: Path) -> ModuleType:
@@ -77,8 +94,8 @@ def _make_importable(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _broken(name: str, error: Exception) -> PipelineBroken:
-    return PipelineBroken(
+def _broken(name: str, error: Exception) -> PipelineBrokenError:
+    return PipelineBrokenError(
         "pipeline-broken",
         f"module {name} cannot be imported: {type(error).__name__}: {error}",
         why="\n       ".join(user_frames(error)),

@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.errors import TidegateError, UsageError
 from tidegate.pipelines.authoring import Pipeline
-from tidegate.pipelines.failure import PipelineBroken, user_frames
+from tidegate.pipelines.failure import PipelineBrokenError, user_frames
 from tidegate.pipelines.graph import Graph
 from tidegate.pipelines.inputs import Dataset, File
 from tidegate.pipelines.trace import tracing
@@ -38,7 +38,7 @@ def make_plan(pipeline: Pipeline[..., Any], params: Mapping[str, Any] | None = N
 
     Raises:
         UsageError: a parameter is unknown, missing or of the wrong type; a step's result is used as a value; there is no step.
-        PipelineBroken: the pipeline function itself failed.
+        PipelineBrokenError: the pipeline function itself failed.
     """
     bound = bind_params(pipeline, params or {})
     with tracing() as trace:
@@ -47,7 +47,7 @@ def make_plan(pipeline: Pipeline[..., Any], params: Mapping[str, Any] | None = N
         except TidegateError:
             raise
         except Exception as error:
-            raise PipelineBroken(
+            raise PipelineBrokenError(
                 "pipeline-broken",
                 f"the function of pipeline {pipeline.name} failed: {type(error).__name__}: {error}",
                 why="\n       ".join(user_frames(error)),

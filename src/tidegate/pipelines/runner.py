@@ -20,7 +20,7 @@ from tidegate.pipelines.arguments import Arguments, SnapshotSource, bare_paths
 from tidegate.pipelines.authoring import Pipeline
 from tidegate.pipelines.failure import step_failed
 from tidegate.pipelines.fingerprint import CodeParts, code_of, key_of
-from tidegate.pipelines.graph import Constant, Graph, Node
+from tidegate.pipelines.graph import Graph, Node
 from tidegate.pipelines.inputs import Dataset, File
 from tidegate.pipelines.outputs import check_output, store_value
 from tidegate.pipelines.plan import Plan, make_plan
@@ -132,7 +132,7 @@ class Runner:
 
         Raises:
             UsageError: the pipeline cannot be traced with these parameters.
-            StepFailed: a step raised; ``__cause__`` is the original exception. The step and the run are recorded as failed.
+            StepFailedError: a step raised; ``__cause__`` is the original exception. The step and the run are recorded as failed.
         """
         plan = make_plan(pipeline, params)
         warnings = bare_paths(plan.graph.nodes, self._folder)
@@ -142,7 +142,8 @@ class Runner:
             session = self._session(plan, run.id)
             steps = [self._execute(session, node, progress, number) for number, node in enumerate(plan.graph.nodes, 1)]
             self._tag_inputs(run, session)
-        return PipelineResult(run.id, steps, plan.graph, warnings, session.arguments)
+        loud = [f"step {done.step} is {done.note}" for done in steps if done.fingerprint.unhashable]
+        return PipelineResult(run.id, steps, plan.graph, warnings + loud, session.arguments)
 
     def run_step(self, pipeline: Pipeline[..., Any], step: str, *, run_id: str, progress: Progress | None = None) -> StepRun:
         """Runs one step of a run that exists, on the results that its upstream steps left there: what an engine calls.
@@ -152,7 +153,7 @@ class Runner:
         Raises:
             UsageError: the run is of another pipeline, or there is no such step.
             NotFoundError: an upstream step has not run yet.
-            StepFailed: the step raised.
+            StepFailedError: the step raised.
         """
         plan = make_plan(pipeline, self._params_of(run_id, pipeline))
         node = _node(plan.graph, step)
@@ -213,7 +214,7 @@ class Runner:
             state=StepState.FAILED,
             key="",
             fingerprint=Fingerprint(code={}, inputs={}, packages={}),
-            started_at=self._clock.now() + number,
+            started_at=self._clock.now() + number,  # a clock that stands still must not lose the order
         )
         try:
             fingerprint = session.fingerprint(node)
@@ -221,7 +222,9 @@ class Runner:
             step_run = self._reused_or_made(session, node, step_run)
         except BaseException as error:
             failed = _failure(error, session, node, step_run)
-            step_run = msgspec.structs.replace(step_run, error=str(failed), seconds=time.perf_counter() - started)
+            step_run = msgspec.structs.replace(
+                step_run, error=str(failed) or type(failed).__name__, seconds=time.perf_counter() - started
+            )
             self._steps.record(step_run)
             tell(msgspec.structs.replace(event, state=StepState.FAILED, seconds=step_run.seconds))
             if failed is error:
@@ -332,7 +335,10 @@ def _unknown(name: str, graph: Graph) -> list[StepOutput]:
 
 
 def _failure(error: BaseException, session: _Session, node: Node, step_run: StepRun) -> BaseException:
-    """Errors of the house and of the keyboard stay themselves; what the user's code raised becomes ``StepFailed``."""
+    """Errors of the house and of the keyboard stay themselves; what the user's code raised becomes ``StepFailedError``."""
+    if isinstance(error, TidegateError):
+        error.what = f"step {node.id}: {error.what}"
+        return error
     if not isinstance(error, Exception):
         return error
     graph = session.plan.graph

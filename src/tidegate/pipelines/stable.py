@@ -89,7 +89,7 @@ class _Digester:
             parts: Any = special(value) if special else value.__reduce_ex__(4)
         except TidegateError:  # a step's result that was put where no result can stand
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what cannot be taken apart raises anything
             raise Unhashable(f"a {type(value).__module__}.{type(value).__qualname__} cannot be hashed ({error})") from None
         if isinstance(parts, str):
             return _hash("global", self.digest(type(value)), parts.encode())

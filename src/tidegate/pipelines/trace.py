@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -33,28 +33,11 @@ _FORBIDDEN = {
     "__array__": "turned into an array",
     "__reduce_ex__": "used as a plain value",
 }
-_OPERATORS = (
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "add",
-    "sub",
-    "mul",
-    "matmul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "and",
-    "or",
-    "xor",
-)
-_FORBIDDEN |= dict.fromkeys([f"__{name}__" for name in _OPERATORS], "used in arithmetic or a comparison")
-_FORBIDDEN |= dict.fromkeys([f"__r{name}__" for name in _OPERATORS[6:]], "used in arithmetic or a comparison")
-_FORBIDDEN |= dict.fromkeys(["__neg__", "__pos__", "__abs__", "__invert__"], "used in arithmetic or a comparison")
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+_OPERATORS = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
+_ARITHMETIC = [f"__{name}__" for name in (*_COMPARISONS, *_OPERATORS, "neg", "pos", "abs", "invert")] + [
+    f"__r{name}__" for name in _OPERATORS
+]
 
 
 class Ref:
@@ -118,7 +101,7 @@ def _forbidden(use: str) -> Callable[..., NoReturn]:
     return refuse
 
 
-for _name, _use in _FORBIDDEN.items():
+for _name, _use in {**_FORBIDDEN, **dict.fromkeys(_ARITHMETIC, "used in arithmetic or a comparison")}.items():
     setattr(Ref, _name, _forbidden(_use))
 
 
@@ -189,7 +172,7 @@ def active_trace() -> Trace | None:
 
 
 @contextmanager
-def tracing() -> Iterator[Trace]:
+def tracing() -> Generator[Trace]:
     """Within it, step calls are collected and not executed."""
     trace = Trace()
     token = _active.set(trace)

@@ -48,5 +48,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     alerts: list[str] = []
     run: str = ""
     candidate: int = 0
+    evaluation: str = ""
+    """Reference of the evaluation snapshot that was frozen for it; empty: the policy's."""
     receipt: str = ""
     steps: list[Step] = []

@@ -69,3 +69,5 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float
     message: str
     raised_at: int
+    version: int = 0
+    """The served version that it is about; 0: all of them."""

@@ -112,7 +112,8 @@ class RetrainPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     expires: str = "14d"
     """A decision that waits longer for approval expires; the champion stays."""
     evaluation: str = ""
-    """``module:function`` that takes a fresh frozen evaluation snapshot and returns its reference; empty: the policy's."""
+    """``module:function``, called with the workspace and the time of the decision (ISO 8601 UTC): takes a fresh frozen evaluation
+    snapshot and returns its reference. Empty: the policy's snapshot."""
 
 
 class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

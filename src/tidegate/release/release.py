@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from tidegate import digest as digests
 from tidegate.clock import Clock, format_time, parse_duration
-from tidegate.errors import IntegrityError, NotFoundError, RefusedError, TidegateError, UsageError
+from tidegate.errors import RefusedError, TidegateError, UsageError
+from tidegate.gate import read_receipt
 from tidegate.records.ledger import (
     Approved,
     Event,
@@ -94,26 +93,8 @@ class Release:
         return self._append(receipt.model, lambda _: event)
 
     def receipt(self, model: str, receipt_digest: str) -> Receipt:
-        """A stored receipt, checked against its digest.
-
-        Raises:
-            NotFoundError: there is none.
-            IntegrityError: it was changed.
-        """
-        blob = self._bucket.find(f"models/{model}/receipts/{receipt_digest}.json")
-        if blob is None:
-            raise NotFoundError(
-                "receipt-missing", f"no receipt {digests.short(receipt_digest)} of {model} is stored", fix="tidegate store verify"
-            )
-        receipt = msgspec.json.decode(blob.data, type=Receipt)
-        if digests.of_json(receipt) != receipt_digest:
-            raise IntegrityError(
-                "receipt-changed",
-                f"receipt {digests.short(receipt_digest)} was changed on disk",
-                why="its content no longer has this digest",
-                fix="judge the version again",
-            )
-        return receipt
+        """A stored receipt, checked against its digest. Errors: see ``tidegate.gate.read_receipt``."""
+        return read_receipt(self._bucket, model, receipt_digest)
 
     def newest_receipt(self, model: str, version: int) -> str:
         """The digest of the newest receipt of a version in the ledger, or an empty text."""

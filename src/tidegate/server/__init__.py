@@ -24,6 +24,6 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"tidegate.server.{_LAZY[name]}"), name)
     except ModuleNotFoundError as error:
         module = str(error.name)
-        if module.split(".")[0] in {"jinja2", "starlette", "uvicorn"}:
+        if module.split(".", maxsplit=1)[0] in {"jinja2", "starlette", "uvicorn"}:
             raise missing_extra("server", module, "the web server") from None
         raise

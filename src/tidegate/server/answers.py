@@ -26,9 +26,10 @@ Handler = Callable[[Workspace, Request], Any]
 class Answers:
     """Turns what handlers return, and what they raise, into responses."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, *, own_styles: list[str]) -> None:
+        """``own_styles`` are the ids of style elements that plotly must find in the page, or it would write them itself."""
         self._workspace = workspace
-        self._environment = environment()
+        self._environment = environment(own_styles=own_styles)
 
     def endpoint(self, handler: Handler) -> Callable[[Request], Response]:
         """The handler as Starlette calls it, in a thread. It never raises."""
@@ -44,7 +45,7 @@ class Answers:
                 if error.http_status >= 500:
                     _log.error("%s: %s", path, error)
                 return self.error(path, error, error.http_status)
-            except Exception:  # the last seam: a bug is told to who runs the server, never to who asks
+            except Exception:  # noqa: BLE001 - the last seam: a bug is told to who runs the server, never to who asks
                 _log.exception("%s", path)
                 return self.error(path, _internal(), 500)
 
@@ -56,22 +57,25 @@ class Answers:
             return as_json({"error": error.as_dict()}, status)
         try:
             return self._page(Page("error.html", error.what, "", {"error": error, "status": status}), status, path)
-        except Exception:  # even the page of an error may fail, when the store does
+        except Exception:  # noqa: BLE001 - even the page of an error may fail, when the store does
             _log.exception("%s", path)
             return Response(f"{error.what}\n{error.why}\n{error.fix}\n", status, media_type="text/plain")
 
     def _page(self, page: Page, status: int, path: str) -> Response:
         text = self._environment.get_template(page.template).render(
-            title=page.title, area=page.area, path=path, project=self._workspace.folder.name, now=self._workspace.clock.now(), **page.values
+            title=page.title,
+            area=page.area,
+            path=path,
+            project=self._workspace.project.folder.name,
+            now=self._workspace.clock.now(),
+            **page.values,
         )
         return Response(text, status, media_type="text/html", headers={"cache-control": "no-store"})
 
 
 def as_json(value: Any, status: int = 200) -> Response:
     """A record or plain value as JSON; NaN and infinities are null."""
-    return Response(
-        msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"}
-    )
+    return Response(msgspec.json.encode(value), status, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 def _internal() -> TidegateError:
@@ -101,7 +105,9 @@ def path_number(request: Request, part: str, noun: str) -> int:
     """
     text: str = request.path_params[part]
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-        raise NotFoundError("no-such-page", f"no {noun} has that number", why="numbers count from 1", fix="start from the overview")
+        raise NotFoundError(
+            "no-such-page", f"no {noun} has that number", why="numbers count from 1", fix="start from the overview"
+        )
     return int(text)
 
 
@@ -113,7 +119,9 @@ def path_digest(request: Request, part: str, noun: str) -> str:
     """
     text: str = request.path_params[part]
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise NotFoundError("no-such-page", f"no {noun} has that digest", why="a digest has 64 hexadecimal digits", fix="start from the overview")
+        raise NotFoundError(
+            "no-such-page", f"no {noun} has that digest", why="a digest has 64 hexadecimal digits", fix="start from the overview"
+        )
     return text
 
 
@@ -124,8 +132,13 @@ def path_id(request: Request, part: str, noun: str) -> str:
         NotFoundError: it cannot be one.
     """
     text: str = request.path_params[part]
-    if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", text):
-        raise NotFoundError("no-such-page", f"no {noun} has that id", why="an id has letters and digits only", fix="start from the overview")
+    if not re.fullmatch(r"[0-9A-Za-z._-]{1,120}", text):
+        raise NotFoundError(
+            "no-such-page",
+            f"no {noun} has that id",
+            why="an id has letters, digits, dots and dashes only",
+            fix="start from the overview",
+        )
     return text
 
 

@@ -1,22 +1,18 @@
-"""Records that the pages read straight from the store: windows, alerts, decisions, gate reports."""
+"""Records that the pages read straight from the store: windows, alerts, decisions."""
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import msgspec
 
-from tidegate.errors import IntegrityError, NotFoundError
+from tidegate.errors import IntegrityError
+from tidegate.loop import Decisions
+from tidegate.monitoring import list_alerts
 from tidegate.records.decision import Decision
 from tidegate.records.monitoring import Alert, Window
-from tidegate.records.report import Report
-from tidegate.store.ports import Document
 from tidegate.workspace import Workspace
 
 MOST_WINDOWS = 400
 """Of each model the newest ones are read: more than a year of days."""
-
-_Record = TypeVar("_Record")
 
 
 def read_windows(workspace: Workspace, model: str, *, limit: int = MOST_WINDOWS) -> list[Window]:
@@ -28,17 +24,17 @@ def read_windows(workspace: Workspace, model: str, *, limit: int = MOST_WINDOWS)
     bucket = workspace.store.bucket
     keys = sorted(bucket.keys(f"monitoring/{model}/windows/"), key=_start)[-limit:]
     found = ((key, bucket.find(key)) for key in keys)
-    return sorted((_decoded(blob.data, Window, key) for key, blob in found if blob), key=lambda window: window.start)
+    return [_decoded(blob.data, key) for key, blob in found if blob]
 
 
 def read_alerts(workspace: Workspace, model: str = "", *, limit: int = 200) -> list[Alert]:
     """Alerts of one model or of all, newest first."""
-    return [_converted(item, Alert) for item in workspace.store.documents.list("alert", subject=model, limit=limit)]
+    return list_alerts(workspace.store.documents, model, limit=limit)
 
 
 def read_decisions(workspace: Workspace, model: str = "", *, limit: int = 200) -> list[Decision]:
     """Retraining decisions of one model or of all, newest first."""
-    return [_converted(item, Decision) for item in workspace.store.documents.list("decision", subject=model, limit=limit)]
+    return Decisions(workspace.store.documents, workspace.actor).list(model, limit=limit)
 
 
 def read_decision(workspace: Workspace, key: str) -> Decision:
@@ -47,24 +43,7 @@ def read_decision(workspace: Workspace, key: str) -> Decision:
     Raises:
         NotFoundError: there is none.
     """
-    found = workspace.store.documents.find("decision", key)
-    if found is None:
-        raise NotFoundError("decision-not-found", f"there is no decision {key}", fix="tidegate decision list")
-    return _converted(found, Decision)
-
-
-def read_report(workspace: Workspace, model: str, receipt: str) -> Report:
-    """The report that a receipt stands on.
-
-    Raises:
-        NotFoundError: it is not stored.
-        IntegrityError: it cannot be read.
-    """
-    key = f"models/{model}/receipts/{receipt}.report.json"
-    blob = workspace.store.bucket.find(key)
-    if blob is None:
-        raise NotFoundError("report-missing", f"the report of receipt {receipt[:12]} is not stored", fix="tidegate store verify")
-    return _decoded(blob.data, Report, key)
+    return Decisions(workspace.store.documents, workspace.actor).get(key).decision
 
 
 def _start(key: str) -> int:
@@ -72,14 +51,13 @@ def _start(key: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _converted(document: Document, kind: type[_Record]) -> _Record:
-    return _decoded(msgspec.json.encode(document.body), kind, f"{document.kind} {document.id}")
-
-
-def _decoded(data: bytes, kind: type[_Record], where: str) -> _Record:
+def _decoded(data: bytes, key: str) -> Window:
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=Window)
     except msgspec.MsgspecError as error:
         raise IntegrityError(
-            "record-unreadable", f"{where} cannot be read", why=str(error)[:200], fix="restore it from a backup; tidegate store verify"
+            "window-damaged",
+            f"{key} is no window",
+            why=str(error)[:200],
+            fix="delete it: the next tidegate tick closes the window again",
         ) from None

@@ -8,16 +8,17 @@ import msgspec
 
 from tidegate.digest import short
 from tidegate.errors import ApprovalMissing, TidegateError
+from tidegate.monitoring.alerts import SEVERITIES
 from tidegate.records.decision import Decision, DecisionState
 from tidegate.records.ledger import Judged, LedgerEntry, Promoted, RolledBack
 from tidegate.records.model import ModelVersion
-from tidegate.records.monitoring import Alert, Finding, Window
+from tidegate.records.monitoring import Alert, Finding, Severity, Window
 from tidegate.records.policy import ModelPolicy
 from tidegate.records.verdict import Verdict
 from tidegate.server.stored import read_decisions, read_windows
 from tidegate.workspace import Workspace
 
-PAGING = frozenset({"performance", "volume", "nulls", "unseen", "type"})
+PAGING = frozenset(kind for kind, severity in SEVERITIES.items() if severity is Severity.PAGE)
 """Kinds of findings that ask for a person when they cross their bound; drift only explains."""
 
 
@@ -100,7 +101,7 @@ def summarise(workspace: Workspace, name: str) -> ModelSummary:
         performance=findings,
         window=window,
         recent=[_first_metric(item) for item in windows],
-        bound=next((item.bound for item in findings if item.bound is not None), None),
+        bound=next((bound for item in reversed(windows) if (bound := _bound(item)) is not None), None),
         needs=needs,
         open_decision=decision,
     )
@@ -108,7 +109,7 @@ def summarise(workspace: Workspace, name: str) -> ModelSummary:
 
 def model_names(workspace: Workspace) -> list[str]:
     """Every model that is registered or declared, sorted."""
-    return sorted({version.name for version in workspace.models.list()} | set(workspace.policies))
+    return sorted({*workspace.model_names(), *workspace.policies})
 
 
 def serving_since(entries: list[LedgerEntry]) -> ServingSince:
@@ -145,10 +146,19 @@ def champions_findings(window: Window, version: int, kind: str) -> list[Finding]
 
 
 def _first_metric(window: Window) -> float | None:
-    """The statistic of the newest version in a window, of the metric that is declared first."""
+    found = _headline(window)
+    return found.statistic if found else None
+
+
+def _bound(window: Window) -> float | None:
+    found = _headline(window)
+    return found.bound if found else None
+
+
+def _headline(window: Window) -> Finding | None:
+    """The newest version's finding of the metric that is declared first."""
     found = [finding for finding in window.findings if finding.kind == "performance"]
-    newest = [finding for finding in found if finding.version == max(item.version for item in found)]
-    return newest[0].statistic if newest else None
+    return next((finding for finding in found if finding.version == max(item.version for item in found)), None)
 
 
 def _condition(champion: ServingSince, window: Window | None) -> tuple[Condition, str]:
@@ -161,7 +171,9 @@ def _condition(champion: ServingSince, window: Window | None) -> tuple[Condition
     if champion.version not in window.versions:
         served = ", ".join(str(version) for version in window.versions)
         return Condition.UNKNOWN, f"Its newest window was served by version {served}; this one has no window yet."
-    crossed = [finding for finding in window.findings if finding.kind in PAGING and finding.ratio is not None and finding.ratio > 1]
+    crossed = [
+        finding for finding in window.findings if finding.kind in PAGING and finding.ratio is not None and finding.ratio > 1
+    ]
     if crossed:
         worst = max(crossed, key=lambda finding: finding.ratio or 0.0)
         more = f", and {len(crossed) - 1} more" if len(crossed) > 1 else ""
@@ -185,9 +197,25 @@ def _promotion_needs(
     link = f"/models/{name}/receipts/{judged[waiting].receipt}"
     refusal = workspace.release.plan(name, waiting, policy=policy.release).refusal
     if refusal is None:
-        return [Need(model=name, what=f"Promote {ref}", why="It passed the gate and is approved.", command=f"tidegate promote {ref}", link=link)]
+        return [
+            Need(
+                model=name,
+                what=f"Promote {ref}",
+                why="It passed the gate and is approved.",
+                command=f"tidegate promote {ref}",
+                link=link,
+            )
+        ]
     if isinstance(refusal, ApprovalMissing):
-        return [Need(model=name, what=f"Approve {ref}, or decline it", why=_sentence(refusal), command=f"tidegate approve {ref}", link=link)]
+        return [
+            Need(
+                model=name,
+                what=f"Approve {ref}, or decline it",
+                why=_sentence(refusal),
+                command=f"tidegate approve {ref}",
+                link=link,
+            )
+        ]
     if refusal.code in {"pointer-moved", "receipt-expired"}:
         return [Need(model=name, what=f"Judge {ref} again", why=_sentence(refusal), command=f"tidegate gate {ref}", link=link)]
     return []
@@ -232,7 +260,8 @@ def trouble_need(summary: ModelSummary, alerts: list[Alert]) -> Need | None:
     if summary.condition is not Condition.TROUBLE or summary.open_decision is not None:
         return None
     mine = [alert for alert in alerts if alert.model == summary.name and alert.kind in PAGING]
-    why = mine[0].message if mine else summary.sentence
+    newest = max(mine, key=lambda alert: alert.window_end, default=None)
+    why = newest.message[:1].upper() + newest.message[1:] + "." if newest else summary.sentence
     return Need(
         model=summary.name,
         what=f"Look at {summary.name}",

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
-
-import numpy as np
 
 from tidegate.errors import BadInputError, IntegrityError
-from tidegate.frames import Columns
 from tidegate.models import Predictor, load_version, read_version
-from tidegate.models.signature import NUMPY
+from tidegate.models.signature import synthetic_row
 from tidegate.records.model import ModelVersion, Signature
 from tidegate.store.ports import Bucket
 
@@ -71,12 +67,3 @@ def _warm(version: ModelVersion, predictor: Predictor) -> float:
                 fix="register the model again",
             )
     return shortest
-
-
-def synthetic_row(signature: Signature) -> Columns:
-    """One row of zeros and empty texts that fits a signature."""
-    row: Columns = {}
-    for tensor in signature.inputs:
-        fill: Any = "" if tensor.dtype == "string" else 0
-        row[tensor.name] = np.full((1, tensor.shape[1]) if tensor.shape[1] > 1 else 1, fill, dtype=NUMPY[tensor.dtype])
-    return row

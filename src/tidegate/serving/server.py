@@ -78,6 +78,7 @@ def serve(
         try:
             server.run(sockets=[listener])
         finally:
+            gc.unfreeze()
             follower.stop()
             log.stop()
     finally:

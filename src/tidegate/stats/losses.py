@@ -61,20 +61,33 @@ def mean_difference(
     confidence: float,
     weights: Floats | None = None,
     clusters: Codes | None = None,
+    scale: float = 0.0,
 ) -> Estimate:
-    """Mean loss of the candidate minus that of the champion on the same [n] rows: the paired t interval."""
-    scale = float(max(np.abs(candidate).max(initial=0.0), np.abs(champion).max(initial=0.0)))
-    return mean(candidate - champion, confidence=confidence, weights=weights, clusters=clusters, scale=scale)
+    """Mean loss of the candidate minus that of the champion on the same [n] rows: the paired t interval.
+
+    ``scale`` is a loss that a row could plausibly have, where none of these shows it.
+    """
+    seen = float(max(np.abs(candidate).max(initial=0.0), np.abs(champion).max(initial=0.0)))
+    return mean(candidate - champion, confidence=confidence, weights=weights, clusters=clusters, scale=max(seen, scale))
 
 
-def root_mean(squares: Floats, *, confidence: float, weights: Floats | None = None, clusters: Codes | None = None) -> Estimate:
+def root_mean(
+    squares: Floats,
+    *,
+    confidence: float,
+    weights: Floats | None = None,
+    clusters: Codes | None = None,
+    scale: float = 0.0,
+) -> Estimate:
     """The root of the mean of [n] squared errors, with an interval by the delta method.
 
     Source: Oehlert, A note on the delta method, The American Statistician 46 (1992).
     """
     share = _shares(squares.size, weights)
     root = float(np.sqrt((share * squares).sum()))
-    return from_influence(root, _root_influence(squares, root, share), confidence=confidence, clusters=clusters, scale=root)
+    return from_influence(
+        root, _root_influence(squares, root, share), confidence=confidence, clusters=clusters, scale=max(root, scale)
+    )
 
 
 def root_mean_difference(
@@ -84,6 +97,7 @@ def root_mean_difference(
     confidence: float,
     weights: Floats | None = None,
     clusters: Codes | None = None,
+    scale: float = 0.0,
 ) -> Estimate:
     """Difference of the roots of two mean squared errors on the same rows: delta method on the paired influence values."""
     share = _shares(candidate.size, weights)
@@ -91,7 +105,7 @@ def root_mean_difference(
     influence = _root_influence(candidate, roots[0], share) - _root_influence(champion, roots[1], share)
     differs = candidate != champion
     return from_influence(
-        roots[0] - roots[1], influence, confidence=confidence, clusters=clusters, differs=differs, scale=max(roots)
+        roots[0] - roots[1], influence, confidence=confidence, clusters=clusters, differs=differs, scale=max(*roots, scale)
     )
 
 

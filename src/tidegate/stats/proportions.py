@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tidegate.stats.estimate import Estimate, critical
 
@@ -83,7 +83,7 @@ def mcnemar_exact(gained: int, lost: int) -> float:
     """
     if gained + lost == 0:
         return 1.0
-    return float(min(1.0, 2 * stats.binom.cdf(min(gained, lost), gained + lost, 0.5)))
+    return min(1.0, 2 * _coin(min(gained, lost), gained + lost))
 
 
 def mcnemar_midp(gained: int, lost: int) -> float:
@@ -91,11 +91,17 @@ def mcnemar_midp(gained: int, lost: int) -> float:
 
     Source: Fagerland, Lydersen & Laake (2013), as above.
     """
-    if gained + lost == 0 or gained == lost:
-        return 1.0 if gained + lost == 0 else float(1 - stats.binom.pmf(gained, gained + lost, 0.5))
-    return float(
-        2 * stats.binom.cdf(min(gained, lost), gained + lost, 0.5) - stats.binom.pmf(min(gained, lost), gained + lost, 0.5)
-    )
+    n = gained + lost
+    if n == 0:
+        return 1.0
+    fewer = min(gained, lost)
+    seen = _coin(fewer, n) - (_coin(fewer - 1, n) if fewer else 0.0)
+    return 1 - seen if gained == lost else 2 * _coin(fewer, n) - seen
+
+
+def _coin(heads: int, tosses: int) -> float:
+    """Probability of at most ``heads`` in ``tosses`` of a fair coin."""
+    return float(special.bdtr(heads, tosses, 0.5))
 
 
 def _joined(first: float, second: float, phi: float) -> float:

@@ -45,10 +45,10 @@ SELECT
     dayofweek(make_date(year, month, day)) AS weekday, hour * 60 + minute AS minute_of_day,
     asked_at, scheduled_departure,
     CASE WHEN departed_at <= $known_at THEN dep_time END AS dep_time,
-    CASE WHEN departed_at <= $known_at THEN dep_delay END AS dep_delay,
+    CASE WHEN departed_at <= $known_at THEN dep_delay::DOUBLE END AS dep_delay,
     CASE WHEN departed_at <= $known_at THEN departed_at END AS departed_at,
     CASE WHEN landed_at <= $known_at THEN arr_time END AS arr_time,
-    CASE WHEN landed_at <= $known_at THEN arr_delay END AS arr_delay,
+    CASE WHEN landed_at <= $known_at THEN arr_delay::DOUBLE END AS arr_delay,
     CASE WHEN landed_at <= $known_at THEN air_time END AS air_time,
     CASE WHEN landed_at <= $known_at THEN landed_at END AS landed_at,
     CASE WHEN landed_at <= $known_at THEN (arr_delay >= $late_minutes)::INTEGER END AS late

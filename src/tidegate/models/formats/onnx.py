@@ -15,7 +15,7 @@ import numpy as np
 
 from tidegate.errors import BadInputError, IntegrityError, missing_extra
 from tidegate.frames import Columns
-from tidegate.models.estimator import NativeModel, class_outputs, label_indexes, refuse_nan
+from tidegate.models.estimator import NativeModel, class_outputs, refuse_nan
 from tidegate.models.formats.port import CannotPackError, Packed, Probe
 from tidegate.models.signature import conform
 from tidegate.records.model import Manifest, Parity, Signature, Tensor
@@ -36,38 +36,31 @@ class OnnxFormat:
     preference = 10
 
     def pack(self, native: NativeModel, probe: Probe) -> Packed:
-        best: Parity | None = None
         reasons: list[str] = []
         for layout, precision in _attempts(native):
             try:
                 graph = _converted(native, layout=layout, precision=precision)
-                session = _Session(graph, native.task, native.inputs, native.classes)
+                session = _Session(graph, native.task, native.inputs, native.class_names)
                 parity = _compare(native.task, session.run(probe.rows), probe.expected)
-                _refuses_the_same(session, probe)
+                if parity.holds:
+                    _refuses_the_same(session, probe)
+                    return Packed({_FILE: graph}, parity, _agrees_when_missing(session, native.task, probe))
+                difference, allowed = f"{parity.largest_difference:.3g}", f"{parity.tolerance:g}"
+                reasons.append(f"it differs from the native model by {difference} on {parity.rows} rows, {allowed} is allowed")
             except CannotPackError as error:
                 reasons.append(error.why)
-                continue
             except Exception as error:  # noqa: BLE001 - converters and the runtime raise whatever they like; it means "not this way"
-                reasons.append(
-                    f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
-                )
-                continue
-            if parity.holds:
-                return Packed({_FILE: graph}, parity)
-            best = parity if best is None or parity.largest_difference < best.largest_difference else best
-        reason = (
-            f"ONNX differs from the native model by {best.largest_difference:.3g} on {best.rows} rows, {best.tolerance:g} is allowed"
-            if best
-            else f"it cannot be converted to ONNX ({reasons[0] if reasons else 'no way to'})"
+                first = (str(error).strip().splitlines() or [""])[0]
+                reasons.append(f"it cannot be converted ({type(error).__name__}: {first[:200]})")
+        raise CannotPackError(
+            "not-onnx", "the model cannot be kept as ONNX", why=reasons[0], fix="it is kept in its native format"
         )
-        raise CannotPackError("not-onnx", "the model cannot be kept as ONNX", why=reason, fix="it is kept in its native format")
 
     def load(self, files: Mapping[str, bytes], manifest: Manifest) -> OnnxPredictor:
         if _FILE not in files:
             raise IntegrityError("broken-package", f"{manifest.ref} holds no {_FILE}", fix="register the model again")
-        classes: list[Any] = [int(name) if name.lstrip("-").isdigit() else name for name in manifest.classes]
         try:
-            session = _Session(files[_FILE], manifest.task, manifest.signature.inputs, classes)
+            session = _Session(files[_FILE], manifest.task, manifest.signature.inputs, manifest.classes)
         except (RuntimeError, ValueError) as error:
             raise IntegrityError(
                 "broken-package",
@@ -92,7 +85,7 @@ class OnnxPredictor:
 class _Session:
     """A graph with one way in: columns of the signature to tensors of the graph, and its outputs by the task's names."""
 
-    def __init__(self, graph: bytes, task: Task, inputs: list[Tensor], classes: list[Any]) -> None:
+    def __init__(self, graph: bytes, task: Task, inputs: list[Tensor], classes: list[str]) -> None:
         runtime = _runtime()
         options: Any = runtime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -102,7 +95,12 @@ class _Session:
             runtime, lambda: runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         )
         self._task: Task = task
-        self._classes = classes
+        # Converters give whole-number classes as they are and booleans as 0 and 1; both mostly are the index already.
+        numbered = [name.removeprefix("-").isdigit() for name in classes]
+        self._index = {
+            (int(name) if number else name): place for place, (name, number) in enumerate(zip(classes, numbered, strict=True))
+        }
+        self._labels_are_indexes = list(self._index) == list(range(len(classes))) or classes == ["False", "True"]
         self._names = [tensor.name for tensor in inputs]
         wanted: dict[str, Any] = {node.name: _NUMPY[node.type] for node in self._session.get_inputs()}
         self._matrix = wanted[_MATRIX] if list(wanted) == [_MATRIX] and (len(inputs) > 1 or inputs[0].name != _MATRIX) else None
@@ -130,7 +128,12 @@ class _Session:
             raise
         if self._task == "regression":
             return {"prediction": answers[0].astype(np.float64).reshape(-1)}
-        return class_outputs(self._task, answers[1], label_indexes(self._classes, answers[0]))
+        return class_outputs(self._task, answers[1], self._labels(answers[0]))
+
+    def _labels(self, found: Any) -> Any:
+        if self._labels_are_indexes:
+            return found.reshape(-1).astype(np.int64, copy=False)
+        return np.array([self._index[value] for value in found.reshape(-1).tolist()], dtype=np.int64)
 
 
 _NUMPY: dict[str, Any] = {
@@ -207,6 +210,26 @@ def _refuses_the_same(session: _Session, probe: Probe) -> None:
             why=f"it would answer {reason}, which the native model refuses",
             fix="let the estimator ignore it (handle_unknown), or serve it natively",
         )
+
+
+def _agrees_when_missing(session: _Session, task: Task, probe: Probe) -> frozenset[str]:
+    """The inputs that may be missing: converters forget the rule for a value that no training row missed."""
+    agreeing: set[str] = set()
+    for name, (rows, expected) in probe.missing.items():
+        try:
+            if _compare(task, session.run(rows), expected).holds:
+                agreeing.add(name)
+        except BadInputError:
+            pass
+    forgotten = sorted(probe.needed - agreeing)
+    if forgotten:
+        raise CannotPackError(
+            "not-onnx",
+            "the compiled model treats missing values otherwise",
+            why=f"it answers otherwise where {forgotten[0]!r} is missing",
+            fix="it is kept in its native format",
+        )
+    return frozenset(agreeing)
 
 
 def _runtime() -> Any:

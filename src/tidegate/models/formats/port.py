@@ -15,18 +15,26 @@ from tidegate.records.model import Manifest, Parity, Signature
 
 
 class Packed(NamedTuple):
-    """A packed model: its files' bytes by path, and how well it agrees with the native one."""
+    """A packed model: its files' bytes by path, how well it agrees with the native one, and which inputs may miss values."""
 
     files: dict[str, bytes]
     parity: Parity | None
+    nullable: frozenset[str]
 
 
 class Probe(NamedTuple):
-    """Rows to compare on: those that the native model answers, with its answers, and those that it refuses, each with why."""
+    """What the native model answers and what it refuses: the other formats are held against it."""
 
     rows: Columns
+    """Real rows, and rows with text that no training row had."""
     expected: Columns
+    """The native answers for ``rows``."""
+    missing: dict[str, tuple[Columns, Columns]]
+    """By input: rows where it is missing, and the native answers for them."""
+    needed: frozenset[str]
+    """Inputs that are missing in real rows, so a format must know what to do then."""
     refused: list[tuple[str, Columns]]
+    """Rows that the native model refuses, each with what they hold."""
 
 
 class CannotPackError(BadInputError):

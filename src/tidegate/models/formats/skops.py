@@ -23,6 +23,7 @@ TRUSTED = [
     "numpy.dtype",  # SimpleImputer keeps the type that it was fitted on
     "functools.partial",  # of a function that is listed, and refused, by its own name
     "sklearn.utils.validation.check_array",  # how gradient boosting with categories copies its numeric columns
+    "sklearn.tree._tree.Tree",  # arrays of one tree: forged ones could crash, so only bytes with the recorded digest get here
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # arrays of one tree of gradient boosting
 ]
 """Types beside those that skops itself trusts, each read: plain state of scikit-learn, nothing that runs code."""
@@ -36,7 +37,6 @@ class SkopsFormat:
     preference = 90
 
     def pack(self, native: NativeModel, probe: Probe) -> Packed:
-        del probe  # it is the native model
         library = _library()
         try:
             data = _reproducible(library.dumps(native.estimator))
@@ -55,7 +55,7 @@ class SkopsFormat:
                 why=f"types that are not trusted: {', '.join(odd)}",
                 fix="build the same from transformers of scikit-learn; a package never runs code of its own",
             )
-        return Packed({_FILE: data}, None)
+        return Packed({_FILE: data}, None, frozenset(probe.missing))
 
     def load(self, files: Mapping[str, bytes], manifest: Manifest) -> SkopsPredictor:
         library = _library()

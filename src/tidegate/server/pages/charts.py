@@ -19,8 +19,6 @@ PALETTE = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5", "--c
 MOST_POINTS = 2000
 """Longer series are drawn as the exact minimum and maximum of each stretch: a spike is never sampled away."""
 
-LABELLED = "performance"
-
 
 def stamp(us: int) -> str:
     """A time as plotly takes it; it is drawn as it stands, so UTC stays UTC."""
@@ -67,7 +65,7 @@ def _value(point: MetricPoint) -> float:
 
 def performance(windows: Sequence[Window], metric: str) -> Figure:
     """A metric of each window with its interval, one line per served version, and the bound that each was held against."""
-    versions = sorted({item.version for _, item in _of(windows, "performance", metric)})
+    versions = sorted({item.version for _, item in _of(windows, "performance", metric) if item.statistic is not None})
     traces: list[Figure] = []
     for index, version in enumerate(versions):
         found = [(window, item) for window, item in _of(windows, "performance", metric) if item.version == version]
@@ -218,7 +216,9 @@ def _told(cell: Finding | None) -> str:
         return ""
     if cell.ratio is None or cell.statistic is None or cell.bound is None:
         return _plain(cell.note)
-    return f"{cell.ratio:.2f} of the bound ({cell.statistic:.3g} against {cell.bound:.3g})" + (f"<br>{_plain(cell.note)}" if cell.note else "")
+    return f"{cell.ratio:.2f} of the bound ({cell.statistic:.3g} against {cell.bound:.3g})" + (
+        f"<br>{_plain(cell.note)}" if cell.note else ""
+    )
 
 
 def metrics_of(windows: Sequence[Window]) -> list[str]:

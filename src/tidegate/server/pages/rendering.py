@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -28,10 +28,10 @@ def number(value: float | None, digits: int = 4) -> str:
     """A number in ``digits`` significant digits; a dash for what is not there."""
     if value is None:
         return "–"
-    if isinstance(value, int) or (value == int(value) if math.isfinite(value) else False):
-        return f"{int(value):,}".replace("-", "−")
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "−∞"}.get(value, "NaN")
+    if value == int(value):
+        return f"{int(value):,}".replace("-", "−")
     return f"{value:.{digits}g}".replace("-", "−", 1)
 
 
@@ -96,26 +96,37 @@ def json_script(value: Any) -> Markup:
     return Markup(text)  # noqa: S704 - every character that HTML reads is escaped above
 
 
-def sparkline(values: Iterable[float | None], *, width: int = 240, height: int = 48) -> list[str]:
-    """Points of a line through ``values`` for SVG polylines, one text per unbroken stretch; lowest value at the bottom."""
+class Sparkline(NamedTuple):
+    """A small line: the points of one SVG polyline per unbroken stretch, and the height of the bound's line."""
+
+    stretches: list[str]
+    bound: str
+
+
+def sparkline(values: Sequence[float | None], bound: float | None, *, width: int = 240, height: int = 48) -> Sparkline:
+    """A line through ``values`` and its bound in one scale, larger values higher; a gap where a value is not known."""
     numbers = [value if value is not None and math.isfinite(value) else None for value in values]
-    present = [value for value in numbers if value is not None]
-    if not present:
-        return []
-    low, high = min(present), max(present)
+    present = [value for value in (*numbers, bound) if value is not None]
+    low, high = min(present, default=0.0), max(present, default=0.0)
     across = (width - 8) / max(len(numbers) - 1, 1)
+
+    def y(value: float) -> str:
+        return f"{height - 4 - ((value - low) / (high - low) if high > low else 0.5) * (height - 8):.1f}"
+
     stretches: list[list[str]] = [[]]
     for index, value in enumerate(numbers):
         if value is None:
             stretches.append([])
-            continue
-        level = (value - low) / (high - low) if high > low else 0.5
-        stretches[-1].append(f"{4 + index * across:.1f},{height - 4 - level * (height - 8):.1f}")
-    return [" ".join(stretch) for stretch in stretches if stretch]
+        else:
+            stretches[-1].append(f"{4 + index * across:.1f},{y(value)}")
+    return Sparkline([" ".join(stretch) for stretch in stretches if stretch], y(bound) if bound is not None else "")
 
 
-def environment() -> jinja2.Environment:
-    """The one environment: everything is escaped, and a value that a template names but does not get is an error."""
+def environment(**values: Any) -> jinja2.Environment:
+    """The one environment: everything is escaped, and a value that a template names but does not get is an error.
+
+    ``values`` can be named by every template.
+    """
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("tidegate.server.pages"),
         autoescape=True,
@@ -134,5 +145,6 @@ def environment() -> jinja2.Environment:
         segment=segment,
         json_script=json_script,
     )
-    made.globals.update(ago=ago, sparkline=sparkline)
+    shared: dict[str, Any] = made.globals
+    shared.update(ago=ago, sparkline=sparkline, **values)
     return made

@@ -1,0 +1,131 @@
+"""The HTTP API: the pages' records as JSON below ``/api/v1``. Fields are those of ``tidegate.records``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+
+from tidegate.digest import of_json
+from tidegate.errors import NotFoundError
+from tidegate.gate import read_report
+from tidegate.release import read_entries
+from tidegate.server.answers import path_digest, path_id, path_name, path_number, query_limit
+from tidegate.server.pages.models import known_model
+from tidegate.server.stored import read_alerts, read_decision, read_decisions, read_windows
+from tidegate.server.summary import model_names, summarise
+from tidegate.workspace import Workspace
+
+
+def overview(workspace: Workspace, _request: Request) -> Any:
+    """Every model's summary, with what needs a person."""
+    return [summarise(workspace, name) for name in model_names(workspace)]
+
+
+def runs(workspace: Workspace, request: Request) -> Any:
+    """Runs that match ``where``, ordered by ``order_by``."""
+    return workspace.runs.search(
+        experiment=request.query_params.get("experiment", ""),
+        where=request.query_params.get("where", "")[:2000],
+        order_by=request.query_params.get("order_by", "")[:500],
+        limit=query_limit(request, 100, 10_000),
+    )
+
+
+def run(workspace: Workspace, request: Request) -> Any:
+    """One run."""
+    return workspace.store.runs.get(path_id(request, "run", "run"))
+
+
+def metric(workspace: Workspace, request: Request) -> Any:
+    """All points of one metric as [metric, step, microseconds UTC, value]."""
+    found = workspace.store.runs.get(path_id(request, "run", "run"))
+    name: str = request.path_params["metric"]
+    if name not in found.metrics:
+        raise NotFoundError(
+            "metric-not-found", "this run has no metric of that name", fix=f"it has: {', '.join(sorted(found.metrics)) or 'none'}"
+        )
+    return workspace.runs.points(found.id, name)
+
+
+def models(workspace: Workspace, _request: Request) -> Any:
+    """Every model with its champion and its versions."""
+    return [
+        {
+            "name": name,
+            "pointer": workspace.release.pointer(name),
+            "versions": [item.version for item in workspace.models.list(name)],
+        }
+        for name in model_names(workspace)
+    ]
+
+
+def model(workspace: Workspace, request: Request) -> Any:
+    """One model's summary."""
+    return summarise(workspace, known_model(workspace, request))
+
+
+def ledger(workspace: Workspace, request: Request) -> Any:
+    """Every entry, oldest first, with the digest of its bytes; and what is wrong with the chain."""
+    name = known_model(workspace, request)
+    entries = [{"digest": digest, "entry": entry} for digest, entry in read_entries(workspace.store.bucket, name)]
+    return {"model": name, "problems": workspace.release.verify(name), "entries": entries}
+
+
+def version(workspace: Workspace, request: Request) -> Any:
+    """One version: its digest and its manifest."""
+    name = known_model(workspace, request)
+    return workspace.models.get(f"{name}@{path_number(request, 'version', 'version')}")
+
+
+def receipt(workspace: Workspace, request: Request) -> Any:
+    """One receipt with its report."""
+    name = known_model(workspace, request)
+    digest = path_digest(request, "receipt", "receipt")
+    found = workspace.release.receipt(name, digest)
+    return {"digest": of_json(found), "receipt": found, "report": read_report(workspace.store.bucket, name, digest)}
+
+
+def windows(workspace: Workspace, request: Request) -> Any:
+    """The closed windows of a model, oldest first."""
+    return read_windows(workspace, known_model(workspace, request), limit=query_limit(request, 400, 10_000))
+
+
+def alerts(workspace: Workspace, request: Request) -> Any:
+    """Alerts, newest first; ``model`` narrows them to one model."""
+    return read_alerts(workspace, request.query_params.get("model", ""), limit=query_limit(request, 200, 10_000))
+
+
+def decisions(workspace: Workspace, request: Request) -> Any:
+    """Retraining decisions, newest first; ``model`` narrows them to one model."""
+    return read_decisions(workspace, request.query_params.get("model", ""), limit=query_limit(request, 200, 10_000))
+
+
+def decision(workspace: Workspace, request: Request) -> Any:
+    """One retraining decision."""
+    return read_decision(workspace, path_id(request, "decision", "decision"))
+
+
+def datasets(workspace: Workspace, _request: Request) -> Any:
+    """Every snapshot of every dataset."""
+    return workspace.datasets.list()
+
+
+def dataset(workspace: Workspace, request: Request) -> Any:
+    """The snapshots of one dataset."""
+    name = path_name(request, "dataset", "dataset")
+    found = workspace.datasets.list(name)
+    if not found:
+        raise NotFoundError("no-such-dataset", f"there is no dataset {name}", fix="see /api/v1/data")
+    return found
+
+
+def snapshot(workspace: Workspace, request: Request) -> Any:
+    """One snapshot."""
+    name = path_name(request, "dataset", "dataset")
+    return workspace.datasets.get(f"{name}@{path_number(request, 'number', 'snapshot')}")
+
+
+def health(workspace: Workspace, _request: Request) -> Any:
+    """What doctor finds now."""
+    return workspace.health()

@@ -1,0 +1,164 @@
+"""Runs: the table with its filter, one run, and what differs between several."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from tidegate.errors import NotFoundError, UsageError
+from tidegate.records.run import Run
+from tidegate.server.answers import path_id, query_limit
+from tidegate.server.pages import charts
+from tidegate.server.pages.rendering import Page
+from tidegate.workspace import Workspace
+
+MOST_COLUMNS = 6
+MOST_RUNS = 1000
+MOST_COMPARED = 20
+MOST_CURVES = 12
+_LABELS = {"param": "Parameters", "tag": "Tags", "metric": "Metrics, last value", "code": "Code", "package": "Packages"}
+
+
+class Column(NamedTuple):
+    """A column of the table: its heading, what it sorts by, the address that sorts by it, and whether it does now."""
+
+    title: str
+    field: str
+    href: str
+    arrow: str
+
+
+def list_runs(workspace: Workspace, request: Request) -> Page:
+    """The runs that match the filter. A filter that cannot be read is told above the table, never an empty page."""
+    where = request.query_params.get("where", "")[:2000]
+    order_by = request.query_params.get("order_by", "")[:500]
+    experiment = request.query_params.get("experiment", "")[:100]
+    limit = query_limit(request, 100, MOST_RUNS)
+    problem: UsageError | None = None
+    runs: list[Run] = []
+    try:
+        runs = workspace.runs.search(experiment=experiment, where=where, order_by=order_by, limit=limit)
+    except UsageError as error:
+        problem = error
+    asked = {"where": where, "experiment": experiment, "limit": str(limit) if limit != 100 else ""}
+    metrics = _most_common([list(run.metrics) for run in runs], MOST_COLUMNS)
+    params = [name for name in _most_common([list(run.params) for run in runs], 40) if _varies(runs, name)][:MOST_COLUMNS]
+    fixed = [("name", "name"), ("experiment", "experiment"), ("state", "state"), ("started", "started_at"), ("author", "author")]
+    return Page(
+        "runs.html",
+        "Runs",
+        "runs",
+        {
+            "runs": runs,
+            "problem": problem,
+            "where": where,
+            "order_by": order_by,
+            "experiment": experiment,
+            "limit": limit,
+            "more": _href({**asked, "limit": str(min(limit * 5, MOST_RUNS))}, order_by) if len(runs) == limit < MOST_RUNS else "",
+            "fixed": [_column(title, field, asked, order_by) for title, field in fixed],
+            "metrics": [_column(name, f"metrics.{_quoted(name)}", asked, order_by) for name in metrics],
+            "params": [_column(name, f"params.{_quoted(name)}", asked, order_by) for name in params],
+        },
+    )
+
+
+def _most_common(names: list[list[str]], most: int) -> list[str]:
+    return [name for name, _ in Counter(name for row in names for name in row).most_common(most)]
+
+
+def _varies(runs: list[Run], param: str) -> bool:
+    return len({run.params.get(param) for run in runs}) > 1
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[\w./-]+", name) else f"`{name}`"
+
+
+def _column(title: str, field: str, asked: dict[str, str], order_by: str) -> Column:
+    current, _, direction = order_by.partition(" ")
+    mine = current == field
+    down = direction.strip().lower() == "desc"
+    arrow = ("↓" if down else "↑") if mine else ""
+    return Column(
+        title, field, _href(asked, field if mine and down else f"{field} desc" if mine or field == "started_at" else field), arrow
+    )
+
+
+def _href(asked: dict[str, str], order_by: str) -> str:
+    given = {key: value for key, value in {**asked, "order_by": order_by}.items() if value}
+    return f"/runs?{urlencode(given)}" if given else "/runs"
+
+
+def show_run(workspace: Workspace, request: Request) -> Page:
+    """One run: parameters, metrics with their curves, artifacts, steps, environment."""
+    run = workspace.store.runs.get(path_id(request, "run", "run"))
+    curves = [
+        (name, charts.curve([(run.name, workspace.runs.points(run.id, name))]))
+        for name, summary in sorted(run.metrics.items())
+        if summary.count > 1
+    ]
+    return Page(
+        "run.html",
+        run.name,
+        "runs",
+        {
+            "run": run,
+            "curves": curves[:MOST_CURVES],
+            "left_out": max(len(curves) - MOST_CURVES, 0),
+            "steps": workspace.store.steps.of_run(run.id),
+            "versions": [item for item in workspace.models.list() if item.manifest.lineage.run == run.id],
+        },
+    )
+
+
+def download_artifact(workspace: Workspace, request: Request) -> Response:
+    """An artifact as a download: never shown by the browser, whatever it is."""
+    run = workspace.store.runs.get(path_id(request, "run", "run"))
+    name: str = request.path_params["artifact"]
+    path = workspace.runs.artifact(run.id, name)
+    return FileResponse(
+        path,
+        media_type="application/octet-stream",
+        filename=re.sub(r"[^A-Za-z0-9._-]+", "_", name.rsplit("/", 1)[-1]) or "artifact",
+        headers={"content-security-policy": "sandbox; default-src 'none'"},
+    )
+
+
+def compare_runs(workspace: Workspace, request: Request) -> Page:
+    """Only what differs between the chosen runs, and their curves over each other."""
+    ids = list(dict.fromkeys(request.query_params.getlist("run")))
+    if not 2 <= len(ids) <= MOST_COMPARED:
+        raise UsageError(
+            "compare-how-many",
+            f"{len(ids)} runs cannot be compared",
+            why=f"a comparison has 2 to {MOST_COMPARED} runs",
+            fix="choose some in the table of runs, then Compare",
+        )
+    if any(not re.fullmatch(r"[0-9a-z]{24}", run_id) for run_id in ids):
+        raise NotFoundError("run-not-found", "one of these runs does not exist", fix="choose them in the table of runs")
+    runs = [workspace.store.runs.get(run_id) for run_id in ids]
+    comparison = workspace.runs.compare(ids)
+    names = [
+        name
+        for name in _most_common([list(run.metrics) for run in runs], MOST_CURVES)
+        if any(run.metrics[name].count > 1 for run in runs if name in run.metrics)
+    ]
+    curves = [
+        (name, charts.curve([(run.name, workspace.runs.points(run.id, name)) for run in runs if name in run.metrics]))
+        for name in sorted(names)
+    ]
+    sections = [
+        (label, [item for item in comparison.differences if item.section == section]) for section, label in _LABELS.items()
+    ]
+    return Page(
+        "compare.html",
+        f"Compare {len(runs)} runs",
+        "runs",
+        {"runs": runs, "sections": [item for item in sections if item[1]], "curves": curves},
+    )
