@@ -28,7 +28,7 @@ check: $(VENV)/.test ## lint alone: style, format, layers, types, spelling
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/pyright
-	@$(BIN)/codespell src tests docs benchmarks tools Makefile *.md
+	@$(BIN)/codespell src docs benchmarks tools Makefile *.md
 
 unit: $(VENV)/.test ## the fast tests with coverage (ARGS="tests/unit/gate -x" for a part of them)
 	@mkdir -p build

@@ -16,8 +16,9 @@ The public API, loaded on demand so that ``import tidegate`` costs nothing::
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidegate.lazy import exports
 
 if TYPE_CHECKING:
     from tidegate.errors import (
@@ -37,27 +38,6 @@ if TYPE_CHECKING:
     from tidegate.models import Candidate
     from tidegate.pipelines import Dataset, File, pipeline, step
     from tidegate.workspace import Workspace, open_workspace, run
-
-_HOME = {
-    "tidegate.errors": [
-        "ApprovalMissing",
-        "BadInputError",
-        "ConflictError",
-        "IntegrityError",
-        "NotFoundError",
-        "RefusedError",
-        "TidegateError",
-        "UnavailableError",
-        "UsageError",
-    ],
-    "tidegate.features": ["FeatureView", "latest", "point_in_time", "window"],
-    "tidegate.frames": ["connect", "relation"],
-    "tidegate.gate": ["check"],
-    "tidegate.models": ["Candidate"],
-    "tidegate.pipelines": ["Dataset", "File", "pipeline", "step"],
-    "tidegate.workspace": ["Workspace", "open_workspace", "run"],
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "ApprovalMissing",
@@ -87,11 +67,25 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'tidegate' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "errors": [
+            "ApprovalMissing",
+            "BadInputError",
+            "ConflictError",
+            "IntegrityError",
+            "NotFoundError",
+            "RefusedError",
+            "TidegateError",
+            "UnavailableError",
+            "UsageError",
+        ],
+        "features": ["FeatureView", "latest", "point_in_time", "window"],
+        "frames": ["connect", "relation"],
+        "gate": ["check"],
+        "models": ["Candidate"],
+        "pipelines": ["Dataset", "File", "pipeline", "step"],
+        "workspace": ["Workspace", "open_workspace", "run"],
+    },
+)

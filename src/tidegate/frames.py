@@ -115,7 +115,9 @@ def _from_pandas(con: Connection, frame: Any) -> Relation:
     enums = {name for name, kind in zip(rows.columns, rows.types, strict=True) if str(kind).startswith("ENUM")}
     if not enums:
         return rows
-    return rows.project(", ".join(f"{quote(name)}::VARCHAR AS {quote(name)}" if name in enums else quote(name) for name in rows.columns))
+    return rows.project(
+        ", ".join(f"{quote(name)}::VARCHAR AS {quote(name)}" if name in enums else quote(name) for name in rows.columns)
+    )
 
 
 def _from_mapping(con: Connection, columns: Mapping[str, Any]) -> Relation:

@@ -218,7 +218,6 @@ class Workspace:
             evaluated_on=lambda version: self._evaluated_on(model, version),
         )
 
-    # NOTE TO THE loop/ HELPER: stop adapting loop/machinery.py to this file. I (the lead) adapt to YOURS. Keep whichever form you prefer.
     def tick(self, *, progress: Callable[[StepEvent], None] | None = None) -> TickReport:
         """One pass of the loop over every model that has a policy: safe to repeat, fit for cron."""
 

@@ -30,7 +30,8 @@ from typing import Any, NamedTuple
 import yaml
 
 _BLOCK = re.compile(
-    r"(?:<!--\s*(?P<key>[a-z]+):\s*(?P<value>[^\n]*?)\s*-->\n\n?)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?:<!--\s*(?P<key>[a-z]+):\s*(?P<value>[^\n]*?)\s*-->\n\n?)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "toml": tomllib.loads,
@@ -128,17 +129,20 @@ def _run_console(block: Block, folder: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
     environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1", "COLUMNS": "110"}
     for index, (command, expected) in enumerate(commands):
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=folder,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise PageError(f"line {block.line}: `{command}` did not end in two minutes; skip it, with the reason") from None
         wanted = int(block.value) if block.key == "exit" and index == len(commands) - 1 else 0
         if done.returncode != wanted:
             raise PageError(f"line {block.line}: `{command}` ended with {done.returncode}, not {wanted}:\n{done.stdout}")

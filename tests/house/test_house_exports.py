@@ -8,16 +8,15 @@ import inspect
 
 import pytest
 
-from house import classes, public_methods, source_modules
+from house import Module, classes, public_methods, source_modules
 
 ROOMS = sorted({module.room for module in source_modules() if module.path.name == "__init__.py" and module.room})
 EXPORTING = [module for module in source_modules() if module.path.name == "__init__.py" and "__all__" in module.text]
 
 
 @pytest.mark.parametrize("module", EXPORTING, ids=lambda module: module.name)
-def test_exports_exist_and_are_documented(module: object) -> None:
-    name: str = module.name  # type: ignore[attr-defined]
-    room = importlib.import_module(name)
+def test_exports_exist_and_are_documented(module: Module) -> None:
+    room = importlib.import_module(module.name)
     exports = list(room.__all__)
     assert len(exports) == len(set(exports))
     missing = [export for export in exports if not hasattr(room, export)]
@@ -28,6 +27,24 @@ def test_exports_exist_and_are_documented(module: object) -> None:
         if (inspect.isclass(value := getattr(room, export)) or inspect.isfunction(value)) and not inspect.getdoc(value)
     ]
     assert silent == []
+
+
+LAZY = [module for module in EXPORTING if "tidegate.lazy" in module.text]
+
+
+@pytest.mark.parametrize("module", LAZY, ids=lambda module: module.name)
+def test_what_is_loaded_on_demand_is_what_a_type_checker_sees(module: Module) -> None:
+    room = importlib.import_module(module.name)
+    seen = {
+        alias.asname or alias.name
+        for block in ast.walk(module.tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == set(room.__dir__())
+    assert seen <= set(room.__all__)
 
 
 def test_every_room_exports_its_nouns() -> None:

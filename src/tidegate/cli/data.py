@@ -68,7 +68,7 @@ def show(ref: Ref, as_json: Json = False) -> None:
     facts = [
         ["taken", f"{format_time(found.created_at)} by {found.author or 'nobody named'}"],
         ["digest", found.digest],
-        ["files", f"{len(found.files)}, {_size(found.size)}"],
+        ["files", f"{len(found.files):,}, {_size(found.size)}"],
         ["rows", _rows(found)],
         ["contract", contract.title if contract else "none"],
     ]
@@ -98,11 +98,11 @@ def verify(ref: Ref, as_json: Json = False) -> None:
     if problems:
         raise IntegrityError(
             "snapshot-damaged",
-            f"{found.ref}: {len(problems)} of {len(found.files)} files are not what was recorded",
+            f"{found.ref}: {len(problems)} of {_files(found)} not as recorded",
             why="\n".join(problems),
             fix="restore the objects from a backup, or take a new snapshot from the source",
         )
-    typer.echo(f"{found.ref}: {len(found.files)} files are as recorded")
+    typer.echo(f"{found.ref}: {_files(found)} as recorded")
 
 
 @app.command()
@@ -116,7 +116,7 @@ def restore(
     if as_json:
         print_json({"snapshot": found.ref, "target": str(target), "files": [each.path for each in found.files]})
     else:
-        typer.echo(f"{found.ref}: {len(found.files)} files ({_size(found.size)}) are in {target}")
+        typer.echo(f"{found.ref}: {_files(found)} ({_size(found.size)}) restored to {target}")
 
 
 @app.command()
@@ -145,7 +145,11 @@ def _plain(result: CheckResult) -> dict[str, object]:
 
 def _line(taken: Snapshot) -> str:
     table = f", {taken.rows:,} rows" if taken.rows is not None else ""
-    return f"{taken.ref}: {len(taken.files)} files, {_size(taken.size)}{table}, digest {short(taken.digest)}"
+    return f"{taken.ref}: {_files(taken)}, {_size(taken.size)}{table}, digest {short(taken.digest)}"
+
+
+def _files(found: Snapshot) -> str:
+    return "1 file" if len(found.files) == 1 else f"{len(found.files):,} files"
 
 
 def _rows(found: Snapshot) -> str:

@@ -206,7 +206,7 @@ class Datasets:
                     why="restoring never overwrites a file",
                     fix="choose an empty folder, or move the file away",
                 )
-        with _disk_errors():
+        with _disk_errors("files restored so far are whole; run it again for the rest"):
             for entry, place in wanted:
                 if not place.exists():
                     _copy_synced(fetch_object(self._bucket, entry.digest), place)
@@ -424,24 +424,24 @@ def _changed(name: str, number: int, why: str) -> IntegrityError:
 
 
 @contextmanager
-def _disk_errors() -> Generator[None]:
+def _disk_errors(unharmed: str = "no snapshot was written and the source is untouched") -> Generator[None]:
     """Tells a full disk, met by us or by DuckDB, as ours."""
     try:
         yield
     except TidegateError:
         raise
     except duckdb.IOException as error:
-        raise _unwritable(str(error), full="No space left" in str(error)) from None
+        raise _unwritable(str(error), unharmed, full="No space left" in str(error)) from None
     except OSError as error:
-        raise _unwritable(str(error), full=error.errno in {errno.ENOSPC, errno.EDQUOT}) from None
+        raise _unwritable(str(error), unharmed, full=error.errno in {errno.ENOSPC, errno.EDQUOT}) from None
 
 
-def _unwritable(why: str, *, full: bool) -> UnavailableError:
+def _unwritable(why: str, unharmed: str, *, full: bool) -> UnavailableError:
     if full:
         return UnavailableError(
             "disk-full",
             "the disk is full",
-            why="no snapshot was written and the source is untouched",
+            why=unharmed,
             fix="free some space and try again",
         )
     return UnavailableError(

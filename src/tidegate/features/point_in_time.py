@@ -18,6 +18,7 @@ last available before t is then the newest that was known, and one ASOF join fin
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ import duckdb
 from tidegate import frames
 from tidegate.errors import BadInputError, UsageError
 from tidegate.features.view import FeatureView, Window
-from tidegate.frames import Connection, Relation, quote
+from tidegate.frames import Connection, Relation, literal, quote
 from tidegate.records.names import nearest
 
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"})
@@ -35,6 +36,8 @@ _NUMBERS = _INTEGERS | {"FLOAT", "DOUBLE", "BOOLEAN", "DECIMAL"}
 
 MOST_PAIRS = 100_000_000
 """Pairs of question and row up to which windows are joined; beyond, frames are faster."""
+
+_FIXED_BITS = 90  # leaves 37 bits of a HUGEINT for the number of rows in a window
 
 _tables = itertools.count()  # names of temporary tables must differ between calls on one connection
 
@@ -161,7 +164,7 @@ def _create_features(
     for i, group in enumerate(_window_groups(view)):
         table = temporary(f"{base}_windows_{i}")
         compiled = _windows_by_frame if _too_many_pairs(con, view, source, asked, group[0].width_us) else _windows_by_join
-        sql = compiled(view, source, asked, group)
+        sql = compiled(view, source, asked, group, _scales(con, source, group))
         con.execute(f"CREATE TEMP TABLE {table} AS {sql}")
         parts.append((table, [view.name_of(feature) for feature in group]))
     counts = {view.name_of(feature) for feature in view.windows if feature.aggregate == "count"}
@@ -204,7 +207,9 @@ def latest_sql(view: FeatureView, source: SourceTable, asked: str) -> str:
     """
 
 
-def _windows_by_join(view: FeatureView, source: SourceTable, asked: str, group: Sequence[Window]) -> str:
+def _windows_by_join(
+    view: FeatureView, source: SourceTable, asked: str, group: Sequence[Window], scales: Mapping[str, float]
+) -> str:
     """Windows over rows that are late each in its own way, or few.
 
     A row counts while t is in [available, event + width), which is never longer than the width. Time is cut into buckets of
@@ -213,9 +218,9 @@ def _windows_by_join(view: FeatureView, source: SourceTable, asked: str, group: 
     """
     width = group[0].width_us
     match = " AND ".join(f"asked.{key} = live.{key}" for key in source.keys)
-    aggregates = [f"{_aggregate(feature, source)} AS {quote(view.name_of(feature))}" for feature in group]
+    aggregates = [f"{_aggregate(feature, source, scales)} AS {quote(view.name_of(feature))}" for feature in group]
     return f"""
-        WITH live AS ({_live(source, width)})
+        WITH live AS ({_live(source, width, _fixed(scales))})
         SELECT asked.row, {", ".join(aggregates)}
         FROM {asked} AS asked JOIN live
             ON {match} AND asked.t // {width} = live.bucket AND asked.t >= live.available AND asked.t < live.event + {width}
@@ -223,7 +228,9 @@ def _windows_by_join(view: FeatureView, source: SourceTable, asked: str, group: 
     """
 
 
-def _windows_by_frame(view: FeatureView, source: SourceTable, asked: str, group: Sequence[Window]) -> str:
+def _windows_by_frame(
+    view: FeatureView, source: SourceTable, asked: str, group: Sequence[Window], scales: Mapping[str, float]
+) -> str:
     """Windows that hold many rows, all equally late: one frame over events and questions put in one line.
 
     Work grows with the logarithm of what a window holds.
@@ -231,12 +238,12 @@ def _windows_by_frame(view: FeatureView, source: SourceTable, asked: str, group:
     keys = ", ".join(source.keys)
     columns = list(dict.fromkeys(source.value_of[feature.column] for feature in group))
     frame = f"RANGE BETWEEN {group[0].width_us - 1} PRECEDING AND {view.delay_us} PRECEDING"
-    aggregates = [f"{_aggregate(feature, source, ' OVER span')} AS {quote(view.name_of(feature))}" for feature in group]
+    aggregates = [f"{_aggregate(feature, source, scales, ' OVER span')} AS {quote(view.name_of(feature))}" for feature in group]
     return f"""
         WITH line AS (
-            SELECT {keys}, event AS moment, NULL::BIGINT AS row, {", ".join(columns)} FROM {source.table}
+            SELECT {keys}, event AS moment, NULL::BIGINT AS row, {", ".join([*columns, *_fixed(scales)])} FROM {source.table}
             UNION ALL
-            SELECT {keys}, t, row, {", ".join("NULL" for _ in columns)} FROM {asked}
+            SELECT {keys}, t, row, {", ".join("NULL" for _ in [*columns, *scales])} FROM {asked}
         )
         SELECT row, {", ".join(aggregates)} FROM line
         WINDOW span AS (PARTITION BY {keys} ORDER BY moment {frame})
@@ -260,9 +267,37 @@ def _too_many_pairs(con: Connection, view: FeatureView, source: SourceTable, ask
     return int(row[0]) > MOST_PAIRS
 
 
-def _live(source: SourceTable, width: int) -> str:
-    buckets = f"range(available // {width}, (event + {width - 1}) // {width} + 1)"
-    return f"SELECT *, unnest({buckets}) AS bucket FROM {source.table} WHERE available < event + {width}"
+def _live(source: SourceTable, width: int, more: Sequence[str] = ()) -> str:
+    columns = ["*", *more, f"unnest(range(available // {width}, (event + {width - 1}) // {width} + 1)) AS bucket"]
+    return f"SELECT {', '.join(columns)} FROM {source.table} WHERE available < event + {width}"
+
+
+def _scales(con: Connection, source: SourceTable, group: Sequence[Window]) -> dict[str, float]:
+    """A power of two per column of floats that is summed, by which its values become 90-bit integers.
+
+    Sums of floats depend on their order, which threads change from run to run: the last bits of a training set, and with
+    them its digest, would differ. Sums of integers do not. (The idea of reproducible summation: J. Demmel and H. D. Nguyen,
+    Fast Reproducible Floating-Point Summation, ARITH 2013.) A column with infinities is summed as it is.
+    """
+    floats = {
+        source.value_of[feature.column]
+        for feature in group
+        if feature.aggregate in {"sum", "avg"} and source.type_of[feature.column] in {"FLOAT", "DOUBLE"}
+    }
+    scales: dict[str, float] = {}
+    for column in sorted(floats):
+        ((largest,),) = con.execute(f"SELECT max(abs({column}::DOUBLE)) FROM {source.table}").fetchall()
+        if largest is None or not math.isfinite(largest):
+            continue
+        scales[column] = math.ldexp(1.0, min(_FIXED_BITS - math.frexp(largest)[1], 1000))
+    return scales
+
+
+def _fixed(scales: Mapping[str, float]) -> list[str]:
+    return [
+        f"CAST({column}::DOUBLE * {literal(repr(scale))}::DOUBLE AS HUGEINT) AS {column}_fixed"
+        for column, scale in scales.items()
+    ]
 
 
 def _window_groups(view: FeatureView) -> list[list[Window]]:
@@ -272,9 +307,12 @@ def _window_groups(view: FeatureView) -> list[list[Window]]:
     return list(groups.values())
 
 
-def _aggregate(feature: Window, source: SourceTable, over: str = "") -> str:
+def _aggregate(feature: Window, source: SourceTable, scales: Mapping[str, float], over: str = "") -> str:
     """The aggregate as SQL. Sums of integers stay integers (an overflow is an error), averages are doubles."""
     column, kind = source.value_of[feature.column], source.type_of[feature.column]
+    if feature.aggregate in {"sum", "avg"} and column in scales:
+        total = f"(CAST(sum({column}_fixed){over} AS DOUBLE) / {literal(repr(scales[column]))}::DOUBLE)"
+        return total if feature.aggregate == "sum" else f"({total} / nullif(count({column}){over}, 0))"
     if feature.aggregate in {"sum", "avg"} and kind == "BOOLEAN":
         column, kind = f"{column}::TINYINT", "TINYINT"
     call = f"{feature.aggregate}({column}){over}"

@@ -32,7 +32,7 @@ def decide(rule: Rule, evidence: Evidence, *, confidence: float, seed: int) -> R
         missing.append(sliced.more_rows)
     verdict = worst(verdicts)
     if sliced and verdict is not found.verdict:
-        reasons.reverse()  # what decides is told first
+        reasons = [reasons[1], f"On all rows {reasons[0]}"]  # what decides is told first
     known = [count for count in missing if count is not None]
     return RuleResult(
         metric=metric.name,

@@ -170,14 +170,7 @@ def _read(reading: Reading, con: frames.Connection, policy: CheckPolicy) -> None
     if policy.task == "binary":
         _check_binary(reading, values, policy)
     weights = _weights(reading, con, policy)
-    slices = {column: _codes(con, column) for column in _slice_columns(policy)}
-    for column, slicing in slices.items():
-        if len(slicing.values) > MAX_SLICES:
-            reading.refuse(
-                "too-many-slices",
-                f"the slice column {column!r} has {len(slicing.values):,} values",
-                f"cut it into at most {MAX_SLICES} groups",
-            )
+    slices = {column: _slicing(reading, con, column) for column in _slice_columns(policy)}
     clusters = _clusters(reading, con, policy)
     if reading.problems:
         return
@@ -323,23 +316,29 @@ def _weights(reading: Reading, con: frames.Connection, policy: CheckPolicy) -> F
 def _clusters(reading: Reading, con: frames.Connection, policy: CheckPolicy) -> Groups | None:
     if not policy.cluster:
         return None
-    codes = _codes(con, policy.cluster)
-    if MISSING in codes.values:
-        count = int((codes.codes == codes.values.index(MISSING)).sum())
+    name = frames.quote(policy.cluster)
+    empty: Any = con.execute(f"SELECT count(*) FROM {_TABLE} WHERE {name} IS NULL").fetchone()
+    if empty[0]:
         reading.warn(
             "cluster-missing",
-            f"{count:,} rows have no value in the cluster column {policy.cluster!r}; they are taken as one cluster",
+            f"{empty[0]:,} rows have no value in the cluster column {policy.cluster!r}; they are taken as one cluster",
             "fill it where you can",
         )
-    return codes.codes
+    # 64 bits tell a million clusters apart but for one chance in ten million, and two that fall together only widen the interval
+    hashes = con.execute(f"SELECT hash({name}) AS v FROM {_TABLE}").fetchnumpy()["v"]
+    _, codes = np.unique(np.asarray(hashes), return_inverse=True)
+    return np.asarray(codes, dtype=np.int64)
 
 
-def _codes(con: frames.Connection, name: str) -> Slicing:
-    """Codes of a column's values as text, in the order of the rows; the enumeration keeps DuckDB from reordering them."""
+def _slicing(reading: Reading, con: frames.Connection, name: str) -> Slicing:
+    """A slice column's values as text, sorted, and their codes in the order of the rows (an enumeration keeps it)."""
     text = f"coalesce({frames.quote(name)}::VARCHAR, {frames.literal(MISSING)})"
-    values = [row[0] for row in con.execute(f"SELECT DISTINCT {text} AS v FROM {_TABLE} ORDER BY v").fetchall()]
-    kind = "evidence_codes"
-    con.execute(f"CREATE OR REPLACE TYPE {kind} AS ENUM (SELECT DISTINCT {text} AS v FROM {_TABLE} ORDER BY v)")
-    codes = con.execute(f"SELECT enum_code(({text})::{kind}) AS v FROM {_TABLE}").fetchnumpy()["v"]
-    con.execute(f"DROP TYPE {kind}")
+    query = f"SELECT DISTINCT {text} AS v FROM {_TABLE} ORDER BY v"
+    values = [row[0] for row in con.execute(query).fetchall()]
+    if len(values) > MAX_SLICES:
+        what = f"the slice column {name!r} has {len(values):,} values"
+        reading.refuse("too-many-slices", what, f"cut it into at most {MAX_SLICES} groups")
+        return Slicing(np.empty(0, dtype=np.int64), [])
+    con.execute(f"CREATE OR REPLACE TYPE evidence_slice AS ENUM ({query})")
+    codes = con.execute(f"SELECT enum_code(({text})::evidence_slice) AS v FROM {_TABLE}").fetchnumpy()["v"]
     return Slicing(np.asarray(codes, dtype=np.int64), values)

@@ -113,7 +113,8 @@ def _reason(verdict: Verdict, results: list[SliceResult]) -> str:
         return f"all {count} slices hold"
     bad = [result for result in results if result.verdict is verdict]
     bad.sort(key=lambda result: -_size(result))
-    named = ", ".join(f"{result.column} = {result.value}" for result in bad[:_NAMED]) + (", ..." if len(bad) > _NAMED else "")
+    named = ", ".join(f"{result.column} = {result.value}" for result in bad[:_NAMED])
+    named += f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
     verb = "worse than allowed" if verdict is Verdict.FAIL else "not settled"
     return f"{len(bad)} of {count} slices {'is' if len(bad) == 1 else 'are'} {verb}: {named}"
 

@@ -40,12 +40,18 @@ def examine(
 ) -> Health:
     """Asks every question about the models in production. Reads only; a question that fails to be asked is UNKNOWN."""
     rooms = Rooms(store=store, datasets=datasets, models=models, release=release, policies=policies, clock=clock, folder=folder)
-    facts = models_in_production(rooms)
+    facts, unreadable = models_in_production(rooms)
     checks = [_check(question, rooms, facts) for question in QUESTIONS]
     level, blocked_by = maturity(checks)
-    return Health(
-        level=level, blocked_by=blocked_by, red_flags=[flag for model in facts for flag in red_flags(model)], checks=checks
-    )
+    flags = [*unreadable, *(flag for model in facts for flag in _red_flags(model))]
+    return Health(level=0 if unreadable else level, blocked_by=blocked_by, red_flags=flags, checks=checks)
+
+
+def _red_flags(model: ModelFacts) -> list[str]:
+    try:
+        return red_flags(model)
+    except TidegateError as error:
+        return [f"{model.name}: its evidence cannot be read: {error.what}"]
 
 
 def maturity(checks: Sequence[Check]) -> tuple[int, str]:

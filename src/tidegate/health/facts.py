@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tidegate.clock import Clock
 from tidegate.data import Datasets
-from tidegate.errors import NotFoundError
+from tidegate.errors import NotFoundError, TidegateError
 from tidegate.loop import Decisions
 from tidegate.models import Models
 from tidegate.monitoring import Monitor, PredictionLog, list_alerts
@@ -153,7 +153,14 @@ class ModelFacts:
         return Decisions(self.rooms.store.documents, "").list(self.name, limit=1000)
 
 
-def models_in_production(rooms: Rooms) -> list[ModelFacts]:
-    """The models whose pointer names a version."""
-    names = sorted({key.split("/")[1] for key in rooms.store.bucket.keys("models/")})
-    return [ModelFacts(rooms, name) for name in names if rooms.release.pointer(name).champion.version]
+def models_in_production(rooms: Rooms) -> tuple[list[ModelFacts], list[str]]:
+    """The models whose pointer names a version, and a sentence for each whose ledger cannot be read."""
+    found: list[ModelFacts] = []
+    unreadable: list[str] = []
+    for name in sorted({key.split("/")[1] for key in rooms.store.bucket.keys("models/")}):
+        try:
+            if rooms.release.pointer(name).champion.version:
+                found.append(ModelFacts(rooms, name))
+        except TidegateError as error:
+            unreadable.append(f"{name}: its ledger cannot be read: {error.what}")
+    return found, unreadable

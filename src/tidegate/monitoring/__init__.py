@@ -1,10 +1,20 @@
-"""What happened in production: prediction log, labels, windows with their findings, alerts."""
+"""What happened in production: prediction log, labels, windows with their findings, alerts.
 
-from tidegate.monitoring.alerts import alerts_of, list_alerts, raise_alert
-from tidegate.monitoring.labels import Labels
-from tidegate.monitoring.monitor import Monitor
-from tidegate.monitoring.prediction_log import PredictionLog
-from tidegate.monitoring.windows import Span, due_spans, span_of, window_length
+Loaded on demand: a serving process writes the log and needs none of the statistics.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate.lazy import exports
+
+if TYPE_CHECKING:
+    from tidegate.monitoring.alerts import alerts_of, list_alerts, raise_alert
+    from tidegate.monitoring.labels import Labels
+    from tidegate.monitoring.monitor import Monitor
+    from tidegate.monitoring.prediction_log import PredictionLog
+    from tidegate.monitoring.windows import Span, due_spans, span_of, window_length
 
 __all__ = [
     "Labels",
@@ -18,3 +28,14 @@ __all__ = [
     "span_of",
     "window_length",
 ]
+
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "alerts": ["alerts_of", "list_alerts", "raise_alert"],
+        "labels": ["Labels"],
+        "monitor": ["Monitor"],
+        "prediction_log": ["PredictionLog"],
+        "windows": ["Span", "due_spans", "span_of", "window_length"],
+    },
+)

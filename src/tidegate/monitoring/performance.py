@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from tidegate.monitoring.thresholds import FEWEST_WINDOWS
 from tidegate.records.monitoring import Finding
@@ -57,7 +56,7 @@ def healthy(reference: Sequence[WindowMetric], error: float, *, alpha: float, hi
     windows = between * (1 + 1 / count)
     variance = windows + squared / count + error**2
     degrees = variance**2 / (windows**2 / (count - 1)) if windows else float("inf")
-    quantile = float(stats.t.ppf(1 - alpha, degrees) if np.isfinite(degrees) else stats.norm.ppf(1 - alpha))
+    quantile = critical(1 - 2 * alpha, degrees)  # one-sided
     middle, reach = float(values.mean()), quantile * float(np.sqrt(variance))
     return Healthy(middle, middle - reach if higher_is_better else middle + reach)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from tidegate.monitoring.profile import ColumnProfile, nulls, numbers, texts
 from tidegate.monitoring.thresholds import Thresholds, bound_above, share_above
 from tidegate.records.monitoring import Finding
+from tidegate.stats.estimate import critical
 
 SMALLEST_SHARE = 0.01
 """One row in a hundred: a smaller excess of nulls or unseen values has no practical meaning."""
@@ -35,7 +35,7 @@ def volume_finding(rows: int, earlier: Sequence[int], *, alpha: float) -> Findin
         return _finding("volume", "rows", rows, None, None, rows, f"only {len(usual)} windows before to compare with")
     logs = np.log(usual)
     spread = float(logs.std(ddof=1)) * np.sqrt(1 + 1 / len(usual))
-    likely = float(np.exp(logs.mean() - stats.t.ppf(1 - alpha, len(usual) - 1) * spread))
+    likely = float(np.exp(logs.mean() - critical(1 - 2 * alpha, len(usual) - 1) * spread))
     median = float(np.median(usual))
     bound = min(likely, median / 2)
     # 0 at the median and 1 at the bound, like every other ratio.

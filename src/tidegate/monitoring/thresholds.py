@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tidegate import digest
 from tidegate.stats.drift import Distance, calibrated_threshold, js_distance
+from tidegate.stats.estimate import critical
 
 FEWEST_WINDOWS = 3
 """Fewer windows do not show how much healthy ones differ."""
@@ -49,5 +49,5 @@ def bound_above(values: Sequence[float], alpha: float) -> float:
     data = np.asarray(values, dtype=np.float64)
     if data.size < FEWEST_WINDOWS:
         return float("nan")
-    quantile = float(stats.t.ppf(1 - alpha, data.size - 1))
+    quantile = critical(1 - 2 * alpha, data.size - 1)
     return float(data.mean() + quantile * data.std(ddof=1) * np.sqrt(1 + 1 / data.size))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import builtins
 import functools
 import importlib
-import inspect
 import platform
 import sys
 import types
@@ -129,10 +128,11 @@ class _Walk:
         return None
 
     def function(self, function: types.FunctionType, *, root: bool = False) -> str:
-        """Adds a function and what it reaches. The root counts by its source wherever it is installed."""
+        """Adds a function and what it reaches. The root counts by its source wherever it is installed, unless it is a decorator's."""
         module = str(function.__globals__.get("__name__", function.__module__))
         label = f"function {module}.{function.__qualname__}"
-        place = Place.PROJECT if root else place_of(module, function.__code__.co_filename)
+        own = root and not hasattr(function, "__wrapped__")
+        place = Place.PROJECT if own else place_of(module, function.__code__.co_filename)
         if place is not Place.PROJECT:
             self._know(function, label)
             self._foreign(function, module, place)
@@ -252,6 +252,11 @@ class _Walk:
                 self._chain(namespace[chain[0]], chain, module, guessed=not definition.exact)
             elif definition.exact and not hasattr(builtins, chain[0]):
                 self._put(f"global {module}.{chain[0]}", "undefined")
+        for chain in definition.annotation_chains:
+            value = namespace.get(chain[0])
+            source = value.__name__ if isinstance(value, types.ModuleType) else str(getattr(value, "__module__", ""))
+            if source and place_of(source, None) is Place.PACKAGE:
+                self._package(source)
         for chain in definition.outer_chains:
             if chain[0] in namespace:
                 self._chain(namespace[chain[0]], chain, module, guessed=False)
@@ -335,9 +340,10 @@ def _is_enum(cls: type) -> bool:
 
 def _is_full(cell: types.CellType) -> bool:
     try:
-        return cell.cell_contents is not inspect.Parameter.empty
-    except ValueError:
+        _ = cell.cell_contents
+    except ValueError:  # a name that its function has not bound yet
         return False
+    return True
 
 
 def _file_of_methods(cls: type) -> str:

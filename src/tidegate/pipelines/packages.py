@@ -25,41 +25,42 @@ def place_of(module: str, file: str | None) -> Place:
     """Where the code of ``module``, read from ``file``, belongs.
 
     Everything that is neither in a site-packages folder nor in the standard library is the project's, so that packages
-    installed as editable are hashed too. Tidegate itself always counts by its version.
+    installed as editable are hashed too, and a project's module counts even if it has the name of a standard one. Tidegate
+    itself always counts by its version.
     """
     top = module.partition(".")[0]
-    if top in sys.stdlib_module_names and top != "__main__":
-        return Place.STANDARD
     if top == "tidegate":
         return Place.PACKAGE
-    if file is None or file.startswith("<"):
-        return _place_of_loaded(module)
-    if not _INSTALLED.isdisjoint(Path(file).parts):
+    path = file if file and not file.startswith("<") else _loaded_from(module)
+    if path is None:
+        return Place.STANDARD if top in sys.stdlib_module_names and top != "__main__" else Place.PROJECT
+    if not _INSTALLED.isdisjoint(Path(path).parts):
         return Place.PACKAGE
-    return Place.STANDARD if file.startswith(_STANDARD) else Place.PROJECT
+    return Place.STANDARD if path.startswith(_STANDARD) else Place.PROJECT
 
 
-def _place_of_loaded(module: str) -> Place:
+def _loaded_from(module: str) -> str | None:
+    """The file of a loaded module, also of a namespace package; None for one that is built in or made at run time."""
     loaded = sys.modules.get(module)
     file = getattr(loaded, "__file__", None)
-    if file is None and (paths := list(getattr(loaded, "__path__", []))):
-        file = str(Path(paths[0], "__init__.py"))
-    return place_of(module, file) if file and not file.startswith("<") else Place.PROJECT
+    if file is None and (folders := list(getattr(loaded, "__path__", []))):
+        file = str(Path(folders[0], "__init__.py"))
+    return file if file and not file.startswith("<") else None
 
 
 def place_of_import(module: str) -> Place | None:
     """Where a module would be imported from, without importing it; None if it cannot be found."""
     top = module.partition(".")[0]
-    if top in sys.stdlib_module_names:
-        return Place.STANDARD
     if top in sys.modules:
-        return place_of(top, getattr(sys.modules[top], "__file__", None))
+        return place_of(top, None)
     try:
         spec = util.find_spec(top)
     except (ImportError, ValueError):
         return None
     if spec is None:
         return None
+    if spec.origin in {"built-in", "frozen"}:
+        return Place.STANDARD
     folders = list(spec.submodule_search_locations or [])
     return place_of(top, spec.origin or (str(Path(folders[0], "__init__.py")) if folders else None))
 

@@ -140,8 +140,10 @@ class Runner:
         with self._runs.start(pipeline.name, params=_shown_params(plan.graph.params), tags=tags) as run:
             _keep_params(run, plan.graph)
             session = self._session(plan, run.id)
-            steps = [self._execute(session, node, progress, number) for number, node in enumerate(plan.graph.nodes, 1)]
-            self._tag_inputs(run, session)
+            try:
+                steps = [self._execute(session, node, progress, number) for number, node in enumerate(plan.graph.nodes, 1)]
+            finally:
+                self._tag_inputs(run, session)
         loud = [f"step {done.step} is {done.note}" for done in steps if done.fingerprint.unhashable]
         return PipelineResult(run.id, steps, plan.graph, warnings + loud, session.arguments)
 
@@ -244,8 +246,11 @@ class Runner:
                 return msgspec.structs.replace(
                     step_run, state=StepState.CACHED, outputs=hit.outputs, note=f"result of run {hit.run}"
                 )
-        outputs = self._made(session, node)
-        return msgspec.structs.replace(step_run, state=StepState.DONE, outputs=outputs, note=note)
+        done = msgspec.structs.replace(step_run, state=StepState.DONE, outputs=self._made(session, node), note=note)
+        if _inputs_now(session, node) == step_run.fingerprint.inputs:
+            return done
+        key = key_of(step_run.fingerprint, only_for=f"{session.run_id} {node.id}")
+        return msgspec.structs.replace(done, key=key, note="not kept for later runs: an input changed while the step ran")
 
     def _made(self, session: _Session, node: Node) -> list[StepOutput]:
         function = session.plan.functions[node.id]
@@ -312,6 +317,14 @@ def _node(graph: Graph, step: str) -> Node:
             fix=nearest(step, [item.id for item in graph.nodes]),
         )
     return node
+
+
+def _inputs_now(session: _Session, node: Node) -> dict[str, str]:
+    """The input parts of a node after it ran; empty if an input is gone."""
+    try:
+        return session.arguments.parts(node)[0]
+    except NotFoundError:
+        return {}
 
 
 def _may_cache(node: Node, fingerprint: Fingerprint) -> bool:

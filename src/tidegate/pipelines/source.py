@@ -43,6 +43,8 @@ class Definition:
     """Names used when it runs. For a class: when its body ran."""
     outer_chains: tuple[Chain, ...] = ()
     """Names used where it is defined: decorators."""
+    annotation_chains: tuple[Chain, ...] = ()
+    """Names in the annotations of arguments and result: they do not run, but tell which packages a function works with."""
     imports: tuple[Import, ...] = ()
     exact: bool = True
     """False if the chains were guessed from bytecode: every name that might be a global or an attribute, one by one."""
@@ -77,6 +79,7 @@ def definition_of_function(code: CodeType) -> Definition:
             digest=_digest(node),
             chains=tuple(chain for chain in dict.fromkeys(_chains(_inside(node))) if chain[0] in outside),
             outer_chains=tuple(dict.fromkeys(_chains(_decorators(node)))),
+            annotation_chains=tuple(dict.fromkeys(_chains(_signature_annotations(node), annotations=True))),
             imports=imports,
         )
     return file.found[name]
@@ -212,6 +215,13 @@ def _chains(nodes: Iterable[ast.AST], *, annotations: bool = False) -> Iterator[
             continue
         skipped = () if annotations else _annotations(node)
         yield from _chains((child for child in ast.iter_child_nodes(node) if child not in skipped), annotations=annotations)
+
+
+def _signature_annotations(node: ast.AST) -> list[ast.AST]:
+    annotations = (
+        [child.annotation for child in ast.walk(node.args) if isinstance(child, ast.arg)] if isinstance(node, _FUNCTIONS) else []
+    )
+    return [each for each in [*annotations, getattr(node, "returns", None)] if each is not None]
 
 
 def _annotations(node: ast.AST) -> list[Any]:

@@ -117,7 +117,9 @@ def _reason(
     own = _own(changes, waits)
     if own:
         return f"{own[0]}{f' (and {len(own) - 1} more)' if len(own) > 1 else ''}"
-    return f"{', '.join(waits)} runs first" if waits else "its last result was never cacheable"
+    if not waits:
+        return "its last result was never cacheable"
+    return f"{' and '.join(waits)} {'runs' if len(waits) == 1 else 'run'} first"
 
 
 def _short(part: str) -> str:

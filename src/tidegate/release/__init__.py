@@ -1,7 +1,26 @@
-"""Approvals, ledger, pointer, promotion and rollback. Needs the bucket alone."""
+"""Approvals, ledger, pointer, promotion and rollback. Needs the bucket alone.
 
-from tidegate.release.ledger import read_entries, read_pointer, verify_ledger
-from tidegate.release.release import PromotionPlan, Release, served_at
-from tidegate.release.state import LedgerState
+Loaded on demand: a serving process follows the pointer and needs none of the rules.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate.lazy import exports
+
+if TYPE_CHECKING:
+    from tidegate.release.ledger import read_entries, read_pointer, verify_ledger
+    from tidegate.release.release import PromotionPlan, Release, served_at
+    from tidegate.release.state import LedgerState
 
 __all__ = ["LedgerState", "PromotionPlan", "Release", "read_entries", "read_pointer", "served_at", "verify_ledger"]
+
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "ledger": ["read_entries", "read_pointer", "verify_ledger"],
+        "release": ["PromotionPlan", "Release", "served_at"],
+        "state": ["LedgerState"],
+    },
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidegate.errors import TidegateError, UsageError
 
-LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+LOCAL = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 """The only names that a browser on this machine has for it. Another name in ``Host`` is DNS rebinding or a mistake."""
 
 SECURITY_HEADERS = {
@@ -53,7 +54,7 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1 or _host_name(hosts[0]) not in LOCAL_NAMES:
+        if len(hosts) != 1 or not LOCAL.fullmatch(hosts[0]):
             error = UsageError(
                 "bad-host",
                 "this server does not answer to that name",
@@ -70,18 +71,6 @@ class Guard:
             )
             return self._refuse(scope["path"], error, 405)
         return None
-
-
-def _host_name(host: str) -> str:
-    """The name in a ``Host`` header, without its port; an empty text when the port is none."""
-    if host.startswith("["):
-        name, _, rest = host.partition("]")
-        name, port = name + "]", rest.removeprefix(":")
-        valid = not rest or rest.startswith(":")
-    else:
-        name, _, port = host.partition(":")
-        valid = True
-    return name.lower() if valid and (not port or (port.isascii() and port.isdigit())) else ""
 
 
 def _with_headers(send: Send) -> Send:

@@ -228,6 +228,8 @@ async def _body(receive: Receive, max_bytes: int) -> bytes:
     if message["type"] == "http.disconnect":
         raise _GoneError
     body: bytes = message.get("body", b"")
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
     if not message.get("more_body"):
         return body
     parts = [body]

@@ -116,4 +116,8 @@ def _root_influence(squares: Floats, root: float, share: Floats) -> Floats:
 
 
 def _shares(size: int, weights: Floats | None) -> Floats:
-    return np.full(size, 1 / size) if weights is None else weights / weights.sum()
+    """Each row's share of the mean; NaN where no row weighs anything."""
+    if weights is None:
+        return np.full(size, 1 / size)
+    total = float(weights.sum())
+    return weights / total if total > 0 else np.full(size, np.nan)

@@ -1,20 +1,26 @@
-"""The one metadata store. ``open_store`` is loaded on demand: a serving process uses the bucket and never the database."""
+"""The one metadata store: a bucket, and a database beside it.
+
+Loaded on demand: a serving process uses the bucket and never the database.
+"""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tidegate.store.bucket import open_bucket
-from tidegate.store.objects import fetch_object, object_key, put_object
+from tidegate.lazy import exports
 
 if TYPE_CHECKING:
+    from tidegate.store.bucket import open_bucket
+    from tidegate.store.objects import fetch_object, object_key, put_object
     from tidegate.store.opening import Store, open_store
 
 __all__ = ["Store", "fetch_object", "object_key", "open_bucket", "open_store", "put_object"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in {"Store", "open_store"}:
-        return getattr(importlib.import_module("tidegate.store.opening"), name)
-    raise AttributeError(name)
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "bucket": ["open_bucket"],
+        "objects": ["fetch_object", "object_key", "put_object"],
+        "opening": ["Store", "open_store"],
+    },
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -245,6 +246,32 @@ def test_every_tie_of_three_rows_is_settled_the_same_way(con: frames.Connection,
     view = FeatureView("v", entity=["key"], source="source", event_time="event", features=[latest("x"), latest("y")], **timing)
     questions = [Question(f"{i}", 1, t * SECOND) for i in range(len(cases)) for t in (1, 2, 3)]
     assert answers_of(con, view, rows, questions) == [oracle(view, rows, question) for question in questions]
+
+
+@pytest.mark.parametrize("most_pairs", [-1, 10**9], ids=["frame", "join"])
+def test_sums_of_floats_do_not_depend_on_the_order_of_rows(con: frames.Connection, most_pairs: int) -> None:
+    generator = random.Random(7)
+    rows = [Row("a", 1, i * SECOND, 0, i, generator.uniform(-1, 1) * 10.0 ** generator.randint(-9, 9)) for i in range(200)]
+    view = FeatureView(
+        "v", entity=["key"], source="source", event_time="event", features=[window("y", "sum", "90s"), window("y", "avg", "90s")]
+    )
+    questions = [Question("a", 1, t * SECOND) for t in range(0, 220, 7)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MODULE, "MOST_PAIRS", most_pairs)
+        first = answers_of(con, view, rows, questions)
+        assert answers_of(con, view, generator.sample(rows, len(rows)), questions) == first
+    for answer, t in zip(first, (question.t or 0 for question in questions), strict=True):
+        inside = [row.y for row in rows if row.y is not None and t - 90 * SECOND < (row.event or 0) <= t]
+        assert answer["v_y_sum_90s"] == pytest.approx(math.fsum(inside), rel=1e-15)
+
+
+def test_infinities_stay_what_they_are(con: frames.Connection) -> None:
+    rows = [Row("a", 1, 0, 0, 1, math.inf), Row("a", 1, 9 * SECOND, 0, 1, 2.0)]
+    view = FeatureView("v", entity=["key"], source="source", event_time="event", features=[window("y", "sum", "5s")])
+    assert answers_of(con, view, rows, [Question("a", 1, SECOND), Question("a", 1, 9 * SECOND)]) == [
+        {"v_y_sum_5s": math.inf},
+        {"v_y_sum_5s": 2.0},
+    ]
 
 
 def test_a_value_recorded_after_the_question_is_not_seen(con: frames.Connection) -> None:

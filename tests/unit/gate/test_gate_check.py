@@ -173,6 +173,15 @@ def test_slices_of_a_superior_rule_must_not_be_worse_at_all() -> None:
     assert {part.verdict for part in floors.slices} == {Verdict.FAIL}
 
 
+def test_a_slice_without_weight_is_inconclusive() -> None:
+    rows = ROWS | {"weight": np.where(ROWS["origin"] == "JFK", 0.0, 1.0), "even": ROWS["id"] % 2}
+    for metric in ALL:
+        found = _one(rows, rule(metric, "not_worse", margin=0.5, slices=["origin", "even"]), weight="weight")
+        verdicts = {part.value: part.verdict for part in found.slices}
+        assert verdicts.pop("JFK") is Verdict.INCONCLUSIVE
+        assert verdicts == dict.fromkeys(["EWR", "LGA", "0", "1"], Verdict.PASS)
+
+
 def test_the_worst_rule_decides() -> None:
     asked = policy(rule("accuracy"), rule("brier", "floor", value=0.0001), rule("log_loss", "not_worse", margin=0.5))
     report = check(ROWS, asked)

@@ -21,10 +21,12 @@ def drift(reference: NDArray[Any], window: NDArray[Any], *, text: bool = False, 
 
 @pytest.mark.parametrize("rows", [100, 400, 5000])
 def test_a_healthy_column_seldom_drifts_at_any_size(rows: int) -> None:
-    rng = np.random.default_rng(rows)
-    reference = rng.normal(size=4800)
-    ratios = [drift(reference, rng.normal(size=rows)).ratio for _ in range(60)]
-    assert sum((ratio or 9) > 1 for ratio in ratios) <= 4
+    alarms = 0
+    for seed in range(10):  # over several references: one alone may be an unlucky picture of healthy time
+        rng = np.random.default_rng([rows, seed])
+        reference = rng.normal(size=4800)
+        alarms += sum((drift(reference, rng.normal(size=rows)).ratio or 9) > 1 for _ in range(30))
+    assert alarms / 300 <= 0.05
 
 
 def test_a_shift_a_new_mix_and_a_new_value_are_seen_and_told() -> None:

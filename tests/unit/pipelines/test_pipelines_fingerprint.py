@@ -290,6 +290,8 @@ def test_packages_are_named_by_their_distribution(project):
     )
     packages = code_of(module.run).packages
     assert {"PyYAML", "numpy", "scikit-learn", "python"} == set(packages)
+    text = "from __future__ import annotations\nimport pandas as pd\n\ndef run(x: list[pd.DataFrame]):\n    return x[0].mean()\n"
+    assert set(code_of(project({"steps.py": text}).run).packages) == {"pandas", "python"}
 
 
 @pytest.mark.parametrize(
@@ -377,3 +379,21 @@ def test_code_from_exec_counts_by_its_bytecode():
     namespace["K"] = 2
     assert first.code["global nowhere.K"] == "1"
     assert code_of(namespace["run"]).code["global nowhere.K"] == "2"
+
+
+def test_a_module_of_the_project_may_have_a_standard_name(project):
+    files = {
+        "steps.py": "def run(x):\n    from this import thing\n    return thing(x)\n",
+        "this.py": "def thing(x):\n    return x\n",
+    }
+    before = code_of(project(files).run).code
+    assert "function this.thing" in before
+    assert before != code_of(project({**files, "this.py": "def thing(x):\n    return -x\n"}).run).code
+
+
+def test_a_step_inside_a_package_s_decorator_counts_by_its_own_code(project):
+    text = "import contextlib\n\nK = 1\n\n@contextlib.contextmanager\ndef run(x):\n    yield x + K\n"
+    parts = code_of(project({"steps.py": text}).run)
+    assert "global steps.K" in parts.code
+    assert not any("contextlib._" in part or "contextlib.c" in part for part in parts.code)
+    assert parts.unhashable == []

@@ -394,6 +394,34 @@ def test_one_step_needs_its_upstream_and_its_own_pipeline(project, runner, runs,
     assert runner.run_step(failing, "fine", run_id=failed).state is DONE
 
 
+CHANGING = """
+from pathlib import Path
+
+from tidegate.pipelines import File, pipeline, step
+
+
+@step
+def read(path: Path) -> str:
+    text = path.read_text()
+    CHANGE
+    return text
+
+
+@pipeline
+def flow(source: File = File("numbers.txt")):
+    return read(source)
+"""
+
+
+@pytest.mark.parametrize("change", ["path.write_text('9 9 9')", "path.unlink()"])
+def test_a_file_that_changes_while_a_step_reads_it_is_no_ground_for_reuse(project, runner, numbers, change):
+    flow = project({"changing.py": CHANGING.replace("CHANGE", change)}).flow
+    first = runner.run(flow)
+    assert "changed while the step ran" in first.steps[0].note
+    numbers.write_text("1 2 3")
+    assert states(runner.run(flow)) == [DONE]
+
+
 SLOW = """
 import time
 from pathlib import Path

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_shop import NOW, call, tensors
 
-from conftest import NOW, call, tensors
 from tidegate.clock import parse_time
 from tidegate.errors import TidegateError
 from tidegate.serving import app as app_module
@@ -210,7 +210,7 @@ def test_a_bug_is_a_plain_500(shop, caplog):
         signature = follower.handle.signature
 
         def predict(self, columns):
-            raise RuntimeError("secret path /home/ana")
+            raise RuntimeError("secret path")
 
     object.__setattr__(follower.handle, "predictor", Broken())
     status, code, text = error_of(call(app, INFER, GOOD))
@@ -297,6 +297,7 @@ def test_no_json_whatever_it_is_gets_more_than_an_expected_error(estimators, val
     try:
         request = oip.decode(json.dumps(value).encode(), signature, max_rows=100)
     except TidegateError as error:
-        assert error.http_status in {400, 422}
+        outcome = error.http_status
     else:
-        assert set(request.columns) == {"wind", "seats", "carrier"}
+        outcome = set(request.columns)
+    assert outcome in (400, 422, {"wind", "seats", "carrier"})

@@ -3,8 +3,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from serving_shop import call, tensors
 
-from conftest import call, tensors
 from tidegate.errors import NotFoundError, UnavailableError
 from tidegate.serving.follow import Follower
 from tidegate.store.objects import object_key

@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
+from serving_shop import SETTLED, tensors
 
-from conftest import SETTLED, tensors
 from tidegate import frames
 from tidegate.errors import UnavailableError, UsageError
 from tidegate.monitoring import PredictionLog

@@ -7,10 +7,14 @@ timestamps in UTC: when its question is asked (one hour before the scheduled dep
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 import zipfile
 from pathlib import Path
 
 from tidegate import frames
+
+EVERYTHING = "2014-01-02"
+"""After the last landing."""
 
 LATE_MINUTES = 15
 """A flight is late if it arrives this many minutes after schedule, or more."""
@@ -67,7 +71,7 @@ ORDER BY observed_at, origin
 """
 
 
-def write_tables(folder: Path, *, known_at: str = "2014-01-01") -> dict[str, Path]:
+def write_tables(folder: Path, *, known_at: str = EVERYTHING) -> dict[str, Path]:
     """Writes ``flights.parquet`` and ``weather.parquet`` into ``folder`` and returns their paths by name.
 
     Args:
@@ -107,6 +111,7 @@ def _raw_files(folder: Path) -> dict[str, str]:
     }
 
 
-if __name__ == "__main__":
-    for name, path in write_tables(Path("data")).items():
+if __name__ == "__main__":  # python prepare.py [KNOWN_AT]
+    known_at = sys.argv[1] if len(sys.argv) > 1 else EVERYTHING
+    for name, path in write_tables(Path(__file__).parent / "data", known_at=known_at).items():
         print(name, path)

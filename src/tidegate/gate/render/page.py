@@ -149,7 +149,8 @@ def _reading(report: Report) -> str:
         f"<p>{report.verdict} means: {_EXPLAINED[report.verdict]}</p>"
         "<p>A gain is how much better the candidate is than the champion on the same rows, turned so that right and plus are good. "
         f"The dot is what was measured; the bar is the {percent} interval: where the true gain lies, by a method that is right in "
-        f"{percent} of cases. The thin line is no difference, the dashed line the bound that the whole bar must clear to pass.</p>"
+        f"{percent} of cases. The thin line is no difference, the dashed line the bound that the whole bar must clear to pass. "
+        'For a rule of the kind "at least" or "at most" the gain is the candidate\'s distance from the value asked for.</p>'
         f"<ul>{methods}</ul></details>"
     )
 

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
@@ -69,6 +66,10 @@ class Database:
             found = _revision(connection)
             if found == NEWEST:  # another process was faster
                 return
+            from alembic import command
+            from alembic.config import Config
+            from alembic.util import CommandError
+
             config = Config()
             config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
             config.attributes["connection"] = connection

@@ -116,6 +116,7 @@ documents = Table(
 step_runs = Table(
     "step_runs",
     metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
     Column("run_id", Text, nullable=False),
     Column("step", Text, nullable=False),
     Column("pipeline", Text, nullable=False),
@@ -123,9 +124,9 @@ step_runs = Table(
     Column("key", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
-    PrimaryKeyConstraint("run_id", "step"),
+    Index("step_runs_by_run", "run_id", "step", unique=True),
     Index("step_runs_by_key", "key"),
-    Index("step_runs_by_step", "pipeline", "step", "started_at"),
+    Index("step_runs_by_step", "pipeline", "step"),
 )
 
 online_rows = Table(

@@ -104,6 +104,7 @@ def _records() -> None:
     op.create_index("documents_by_subject", "documents", ["kind", "subject", "at"])
     op.create_table(
         "step_runs",
+        sa.Column("id", sa.Integer(), primary_key=True, autoincrement=True),
         _text("run_id"),
         _text("step"),
         _text("pipeline"),
@@ -111,10 +112,10 @@ def _records() -> None:
         _text("key"),
         _big("started_at"),
         _text("body"),
-        sa.PrimaryKeyConstraint("run_id", "step"),
     )
+    op.create_index("step_runs_by_run", "step_runs", ["run_id", "step"], unique=True)
     op.create_index("step_runs_by_key", "step_runs", ["key"])
-    op.create_index("step_runs_by_step", "step_runs", ["pipeline", "step", "started_at"])
+    op.create_index("step_runs_by_step", "step_runs", ["pipeline", "step"])
     op.create_table(
         "online_rows",
         _text("view"),

@@ -1,0 +1,82 @@
+"""``tidegate gate`` as a CI calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tidegate.cli import main
+from tidegate.cli.gate import app
+
+POLICY = 'task = "binary"\nlabel = "y"\ncandidate = "new"\nchampion = "old"\n[[rules]]\nmetric = "accuracy"\ntest = "{test}"\n'
+
+
+def _file(folder: Path, good: str, n: int = 400) -> Path:
+    """Predictions in which the ``good`` column is right 90 times of 100, the other 60."""
+    lines = ["y,new,old"]
+    for row in range(n):
+        y = row % 2
+        best, poor = y ^ (row % 10 == 0), y ^ (row % 5 < 2)
+        lines.append(f"{y},{best if good == 'new' else poor},{best if good == 'old' else poor}")
+    path = folder / "predictions.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "gate.toml"
+    path.write_text(POLICY.format(test="superior"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("good", "n", "code", "verdict"), [("new", 400, 0, "PASS"), ("old", 400, 3, "FAIL"), ("new", 20, 4, "INCONCLUSIVE")]
+)
+def test_the_exit_code_is_the_verdict(tmp_path: Path, policy: Path, good: str, n: int, code: int, verdict: str) -> None:
+    done = CliRunner().invoke(app, ["check", str(_file(tmp_path, good, n)), "--policy", str(policy), "--json"])
+    assert done.exit_code == code
+    assert json.loads(done.stdout)["verdict"] == verdict
+    plain = CliRunner().invoke(app, ["check", str(_file(tmp_path, good, n)), "--policy", str(policy)])
+    assert (plain.exit_code, plain.stdout.split()[0]) == (code, verdict)
+
+
+def test_bad_input_is_invalid_and_still_one_json_object(tmp_path: Path, policy: Path) -> None:
+    done = CliRunner().invoke(app, ["check", str(tmp_path / "gone.parquet"), "--policy", str(policy), "--json"])
+    assert done.exit_code == 5
+    assert json.loads(done.stdout)["problems"][0]["code"] == "file-not-found"
+
+
+def test_pages_are_written(tmp_path: Path, policy: Path) -> None:
+    page, note = tmp_path / "r.html", tmp_path / "r.md"
+    arguments = ["check", str(_file(tmp_path, "new")), "--policy", str(policy), "--html", str(page), "--markdown", str(note)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert page.read_text().startswith("<!doctype html>")
+    assert note.read_text().startswith("## ✅ PASS")
+
+
+def test_a_bad_policy_is_a_usage_error(tmp_path: Path, policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy.write_text(POLICY.format(test="superiour"))
+    for place in (policy, tmp_path / "gone.toml"):
+        with pytest.raises(SystemExit) as ended:
+            main(["gate", "check", str(_file(tmp_path, "new")), "--policy", str(place), "--json"])
+        assert ended.value.code == 2
+        assert json.loads(capsys.readouterr().out)["error"]["code"] in {"unknown-test", "policy-not-found"}
+
+
+def test_a_reference_is_taken_for_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["gate", "delay@1"], ["gate", "run", "delay@1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["-C", str(tmp_path), *words, "--json"])
+        assert ended.value.code == 1
+        assert "delay" in json.loads(capsys.readouterr().out)["error"]["what"]
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path, policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["gate", "check", str(_file(tmp_path, "new")), "--policy", str(policy), "--html", str(tmp_path / "no" / "r.html")])
+    assert ended.value.code == 1
+    assert "cannot write" in capsys.readouterr().err

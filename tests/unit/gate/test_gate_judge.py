@@ -1,0 +1,227 @@
+"""Real versions, real snapshots: both predict the same frozen rows, and nothing that goes wrong passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from gate_rows import rule
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from tidegate.clock import Clock
+from tidegate.data import Datasets
+from tidegate.errors import UsageError
+from tidegate.gate import Judgement, judge, parse_model_policy
+from tidegate.models import Candidate, Models
+from tidegate.records.model import ModelVersion
+from tidegate.records.policy import ModelPolicy
+from tidegate.records.verdict import Verdict
+from tidegate.store import Store
+
+CONTRACT = """
+apiVersion: v3.1.0
+kind: DataContract
+id: flights
+name: flights
+version: 1.0.0
+status: active
+schema:
+  - name: flights
+    properties:
+      - {name: wind, logicalType: number}
+      - {name: rain, logicalType: number}
+      - {name: dep_delay, logicalType: number, customProperties: [{property: availability, value: later}]}
+      - {name: origin, logicalType: string}
+      - {name: late, logicalType: integer}
+"""
+
+
+def _frame(n: int, seed: int) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    wind, rain = rng.normal(size=n), rng.normal(size=n)
+    late = rng.random(n) < 1 / (1 + np.exp(-(1.5 * wind + rain - 0.5)))
+    return pl.DataFrame(
+        {
+            "wind": wind, "rain": rain, "dep_delay": 10.0 * late + rng.normal(size=n),
+            "origin": rng.choice(["EWR", "JFK"], n).tolist(), "late": late.astype(np.int64),
+        }
+    )  # fmt: skip
+
+
+class Desk:
+    """A store with an evaluation snapshot, and models trained on other rows."""
+
+    def __init__(self, store: Store, clock: Clock, folder: Path) -> None:
+        self.datasets = Datasets(store.bucket, store.catalog, clock)
+        self.models = Models(store.bucket, store.catalog, clock)
+        (folder / "contract.yaml").write_text(CONTRACT)
+        self.train = _frame(1500, 1)
+        self.snapshot = self.datasets.snapshot(_frame(1500, 2), "flights-eval", contract=folder / "contract.yaml")
+
+    def version(self, *columns: str, trained_on: tuple[str, ...] = (), digest: str = "", labels: Any = None) -> ModelVersion:
+        example = self.train.select(columns)
+        fitted = LogisticRegression().fit(example.to_numpy(), self.train["late"].to_numpy() if labels is None else labels)
+        candidate = Candidate("delay", fitted, example.head(200), "binary", trained_on=list(trained_on), training_digest=digest)
+        return self.models.register(candidate)
+
+    def judge(self, candidate: ModelVersion, champion: ModelVersion | None = None, **changes: Any) -> Judgement:
+        keys: dict[str, Any] = {"models": self.models, "datasets": self.datasets, "snapshot": self.snapshot, "policy": policy()}
+        return judge(candidate, champion, **(keys | changes))
+
+
+def policy(*rules: dict[str, Any], **keys: Any) -> ModelPolicy:
+    gate = {"snapshot": "flights-eval@1", "label": "late", "rules": list(rules) or [rule("log_loss")]}
+    return parse_model_policy("delay", {"task": "binary", "gate": gate | {"baseline": {"kind": "constant"}} | keys})
+
+
+@pytest.fixture
+def desk(store: Store, clock: Clock, tmp_path: Path) -> Desk:
+    return Desk(store, clock, tmp_path)
+
+
+def _codes(judgement: Judgement) -> list[str]:
+    assert judgement.report.verdict is Verdict.INVALID
+    return [problem.code for problem in judgement.report.problems]
+
+
+def test_a_better_candidate_passes_and_a_worse_fails(desk: Desk) -> None:
+    poor, good = desk.version("rain"), desk.version("wind", "rain")
+    asked = policy(rule("log_loss"), rule("roc_auc", "not_worse", slices=["origin"], margin=0.01))
+    found = desk.judge(good, poor, policy=asked)
+    assert found.report.verdict is Verdict.PASS, found.report.sentence
+    assert found.report.title == f"{good.ref} against {poor.ref} on flights-eval@1"
+    assert len(found.predictions["late"]) == 1500
+    assert desk.judge(poor, good, policy=asked).report.verdict is Verdict.FAIL
+
+
+def test_the_first_version_must_beat_the_baseline(desk: Desk) -> None:
+    found = desk.judge(desk.version("wind", "rain"))
+    assert (found.report.verdict, found.report.champion) == (Verdict.PASS, "baseline constant")
+    noise = desk.version("wind", labels=np.random.default_rng(0).integers(0, 2, 1500))
+    assert desk.judge(noise).report.verdict is Verdict.FAIL
+    column = policy(rule("roc_auc"), baseline={"kind": "column", "column": "late"})
+    assert desk.judge(desk.version("wind", "rain"), policy=column).report.verdict is Verdict.FAIL
+    declared = policy(baseline={"kind": "constant", "value": 0.9})
+    assert desk.judge(desk.version("wind", "rain"), policy=declared).report.verdict is Verdict.PASS
+
+
+def test_without_a_champion_something_must_be_declared(desk: Desk) -> None:
+    gate = {"snapshot": "flights-eval@1", "label": "late", "rules": [rule("log_loss")]}
+    bare = parse_model_policy("delay", {"task": "binary", "gate": gate})
+    assert _codes(desk.judge(desk.version("wind"), policy=bare)) == ["no-baseline"]
+    floor = parse_model_policy("delay", {"task": "binary", "gate": gate | {"rules": [rule("roc_auc", "floor", value=0.6)]}})
+    assert desk.judge(desk.version("wind"), policy=floor).report.verdict is Verdict.PASS
+
+
+def test_a_peek_into_the_future_is_invalid(desk: Desk) -> None:
+    found = desk.judge(desk.version("wind", "dep_delay"))
+    assert _codes(found) == ["feature-not-available"]
+    assert "dep_delay" in found.report.sentence
+
+
+def test_training_on_the_evaluation_rows_is_invalid(desk: Desk) -> None:
+    again = desk.datasets.snapshot(_frame(1500, 2), "other-name")
+    for version in (
+        desk.version("wind", trained_on=("flights-eval@1",)),
+        desk.version("rain", digest=desk.snapshot.digest),
+        desk.version("wind", "rain", trained_on=(again.ref,)),
+    ):
+        assert _codes(desk.judge(version)) == ["leakage"]
+    lost = desk.version("rain", "wind", trained_on=("gone@3",))
+    assert desk.judge(lost).report.verdict is Verdict.PASS
+
+
+def test_a_champion_that_saw_the_rows_is_a_warning(desk: Desk) -> None:
+    champion = desk.version("rain", trained_on=("flights-eval@1",))
+    found = desk.judge(desk.version("wind", "rain"), champion)
+    assert found.report.verdict is Verdict.PASS
+    assert [warning.code for warning in found.report.warnings] == ["champion-saw-snapshot"]
+
+
+def test_an_input_that_the_snapshot_lacks_is_invalid(desk: Desk) -> None:
+    desk.train = desk.train.with_columns(winds=pl.col("wind"))
+    found = desk.judge(desk.version("winds"))
+    assert _codes(found) == ["input-missing"]
+    assert "'wind'" in found.report.problems[0].what
+
+
+@pytest.mark.parametrize("key", ["label", "key", "cluster", "weight"])
+def test_a_policy_that_names_no_column_is_invalid(desk: Desk, key: str) -> None:
+    assert _codes(desk.judge(desk.version("wind"), policy=policy(**{key: "nope"})))[0] == "column-missing"
+
+
+def test_a_policy_for_another_task_is_invalid(desk: Desk) -> None:
+    gate = {"snapshot": "flights-eval@1", "label": "late", "rules": [rule("mae", "floor", value=1)]}
+    other = parse_model_policy("delay", {"task": "regression", "gate": gate})
+    assert _codes(desk.judge(desk.version("wind"), policy=other)) == ["task-differs"]
+
+
+def test_a_tampered_snapshot_or_package_is_invalid(desk: Desk, store: Store) -> None:
+    version = desk.version("wind")
+    for digest in (version.manifest.files[0].digest, desk.snapshot.files[0].digest):
+        path = store.bucket.local(f"objects/sha256/{digest[:2]}/{digest[2:]}")
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+        assert _codes(desk.judge(version)) == ["object-changed"]
+
+
+class Loaded:
+    """A model that answers as the test says."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def load(self, version: ModelVersion | str, *, allow_code: bool = False) -> Loaded:
+        return self
+
+    def predict(self, columns: Mapping[str, object]) -> dict[str, Any]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return {"probability": self.answer}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (RuntimeError("out of luck"), "prediction-failed"),
+        (np.full(1500, np.nan), "prediction-missing"),
+        (np.full(1500, 1.5), "probability-out-of-range"),
+        (np.full(1499, 0.5), "prediction-failed"),
+        (np.array(["high"] * 1500, dtype=object), "not-numeric"),
+    ],
+)
+def test_a_model_that_misbehaves_is_invalid(desk: Desk, answer: Any, code: str) -> None:
+    assert _codes(desk.judge(desk.version("wind"), models=Loaded(answer))) == [code]
+
+
+def test_a_snapshot_without_rows_or_labels_is_invalid(desk: Desk) -> None:
+    unlabelled = desk.datasets.snapshot(_frame(100, 3).with_columns(late=pl.lit(None, pl.Int64)), "unlabelled")
+    assert _codes(desk.judge(desk.version("wind"), snapshot=unlabelled))[0] == "label-missing"
+
+
+def test_a_model_without_a_gate_cannot_be_judged(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="no gate"):
+        desk.judge(desk.version("wind"), policy=parse_model_policy("delay", {"task": "binary"}))
+
+
+def test_other_tasks(desk: Desk) -> None:
+    train = desk.train
+    linear = LinearRegression().fit(train.select("wind", "late").to_numpy(), train["dep_delay"].to_numpy())
+    version = desk.models.register(Candidate("minutes", linear, train.select("wind", "late").head(50), "regression"))
+    asked = {"snapshot": "flights-eval@1", "label": "dep_delay", "rules": [rule("rmse")], "baseline": {"kind": "constant"}}
+    plain = desk.datasets.snapshot(_frame(1500, 2), "plain")
+    regression = parse_model_policy("minutes", {"task": "regression", "gate": asked})
+    assert desk.judge(version, policy=regression, snapshot=plain).report.verdict is Verdict.PASS
+    classes = np.where(train["wind"] > 0.5, "gale", np.where(train["rain"] > 0, "wet", "fair"))
+    fitted = LogisticRegression(max_iter=500).fit(train.select("wind", "rain").to_numpy(), classes)
+    version = desk.models.register(Candidate("sky", fitted, train.select("wind", "rain").head(200), "multiclass"))
+    rows = _frame(600, 5)
+    labels = np.where(rows["wind"] > 0.5, "gale", np.where(rows["rain"] > 0, "wet", "fair"))
+    sky = desk.datasets.snapshot(rows.with_columns(sky=pl.Series(labels.tolist())), "sky-eval")
+    asked = {"snapshot": "sky-eval", "label": "sky", "rules": [rule("accuracy")], "baseline": {"kind": "constant"}}
+    found = desk.judge(version, policy=parse_model_policy("sky", {"task": "multiclass", "gate": asked}), snapshot=sky)
+    assert found.report.verdict is Verdict.PASS, found.report.sentence

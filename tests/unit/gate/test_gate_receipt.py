@@ -1,0 +1,102 @@
+"""Receipts bind what they say, and are found again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gate_rows import binary_rows, policy, rule
+
+from tidegate import digest
+from tidegate.clock import DAY
+from tidegate.errors import IntegrityError, NotFoundError, UsageError
+from tidegate.gate import (
+    check,
+    find_receipt,
+    list_receipts,
+    make_receipt,
+    parse_model_policy,
+    read_receipt,
+    read_report,
+    receipt_key,
+    store_receipt,
+)
+from tidegate.records.dataset import Snapshot
+from tidegate.records.model import Lineage, Manifest, ModelVersion, Signature
+from tidegate.records.receipt import Baseline, Receipt
+from tidegate.records.report import Report
+from tidegate.records.verdict import Verdict
+from tidegate.store.bucket.folder import FolderBucket
+
+REPORT = check(binary_rows(300), policy())
+POLICY = parse_model_policy("delay", {"task": "binary", "gate": {"snapshot": "e@1", "label": "y", "rules": [rule("log_loss")]}})
+
+
+def _version(number: int) -> ModelVersion:
+    nothing = Signature(inputs=[], outputs=[])
+    manifest = Manifest(
+        name="delay", version=number, task="binary", format="onnx", loads_code=False, signature=nothing, files=[],
+        lineage=Lineage(), created_at=1,
+    )  # fmt: skip
+    return ModelVersion(digest=digest.of_json(manifest), manifest=manifest)
+
+
+def _receipt(number: int = 3, report: Report = REPORT, **changes: Any) -> Receipt:
+    keys: dict[str, Any] = {
+        "candidate": _version(number),
+        "baseline": Baseline(version=2, digest="d", move=7),
+        "snapshot": Snapshot(name="e", number=1, digest="s", files=[], created_at=0),
+        "policy": POLICY,
+        "code": "tidegate 0.1.0, git 1a2b3c",
+        "author": "ana",
+        "now": 50 * DAY,
+    }
+    return make_receipt(report, **(keys | changes))
+
+
+def test_a_receipt_names_everything() -> None:
+    found = _receipt()
+    assert (found.model, found.candidate, found.candidate_digest) == ("delay", 3, _version(3).digest)
+    assert (found.snapshot, found.snapshot_digest, found.baseline.move) == ("e@1", "s", 7)
+    assert found.verdict is REPORT.verdict is Verdict.PASS
+    assert found.report_digest == digest.of_json(REPORT)
+    assert found.expires_at == 64 * DAY
+
+
+def test_it_is_stored_with_its_report(bucket: FolderBucket) -> None:
+    receipt = _receipt()
+    stored = store_receipt(bucket, receipt, REPORT)
+    assert stored == digest.of_json(receipt) == store_receipt(bucket, receipt, REPORT)
+    assert read_receipt(bucket, "delay", stored) == receipt
+    assert read_report(bucket, "delay", stored) == REPORT
+    page = bucket.find(receipt_key("delay", stored, ".html"))
+    assert page is not None
+    assert page.data.startswith(b"<!doctype html>")
+
+
+def test_it_is_found_by_its_beginning_or_by_version(bucket: FolderBucket) -> None:
+    first = store_receipt(bucket, _receipt(), REPORT)
+    later = store_receipt(bucket, _receipt(now=51 * DAY), REPORT)
+    other = store_receipt(bucket, _receipt(4), REPORT)
+    assert find_receipt(bucket, first[:10]) == ("delay", first)
+    assert find_receipt(bucket, "delay@3") == ("delay", later)
+    assert find_receipt(bucket, "delay@4") == ("delay", other)
+    assert list_receipts(bucket, "delay")[0][0] == later
+    for missing in ("delay@9", "0" * 64, "nobody@1"):
+        with pytest.raises(NotFoundError, match="no receipt"):
+            find_receipt(bucket, missing)
+
+
+def test_a_changed_receipt_or_report_is_refused(bucket: FolderBucket) -> None:
+    stored = store_receipt(bucket, _receipt(), REPORT)
+    for ending in (".report.json", ".json"):
+        path = bucket.local(receipt_key("delay", stored, ending))
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes().replace(b"PASS", b"FAIL"))
+        with pytest.raises(IntegrityError, match="was changed"):
+            read_report(bucket, "delay", stored)
+
+
+def test_a_model_without_a_gate_gets_none() -> None:
+    with pytest.raises(UsageError, match="no gate"):
+        _receipt(policy=parse_model_policy("delay", {"task": "binary"}))

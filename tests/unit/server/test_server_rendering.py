@@ -1,0 +1,158 @@
+"""How numbers, times and lines are written; and that every pair of colours can be read."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.clock import DAY, HOUR, MINUTE, SECOND
+from tidegate.records.run import MetricPoint
+from tidegate.server.pages import charts, rendering
+from tidegate.server.pages.rendering import ago, duration, json_script, number, segment, size, sparkline
+
+CSS = (Path(rendering.__file__).parent / "static" / "tidegate.css").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0, "0"),
+        (12345, "12,345"),
+        (-3, "−3"),
+        (0.123456, "0.1235"),
+        (math.nan, "NaN"),
+        (math.inf, "∞"),
+        (-math.inf, "−∞"),
+        (2.0, "2"),
+    ],
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_sizes_and_durations() -> None:
+    assert [size(1), size(999), size(1000), size(25_300_000_000), size(10**16)] == ["1 B", "999 B", "1 kB", "25.3 GB", "1e+04 TB"]
+    assert [duration(us) for us in (0, 1500, SECOND, 61 * SECOND, 2 * HOUR, 25 * HOUR + MINUTE)] == [
+        "0 s",
+        "0.0015 s",
+        "1 s",
+        "1 min 1 s",
+        "2 h",
+        "1 d 1 h",
+    ]
+
+
+def test_ago_says_nothing_of_the_future_and_of_long_ago() -> None:
+    assert [ago(0, us) for us in (-1, 10, MINUTE, 2 * HOUR, DAY, 400 * DAY)] == [
+        "",
+        "just now",
+        "1 minute ago",
+        "2 hours ago",
+        "1 day ago",
+        "",
+    ]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_json_for_a_script_comes_back_and_cannot_end_it(value: object) -> None:
+    text = str(json_script(value))
+    assert not set("<>&\u2028\u2029") & set(text)
+    assert json.loads(text) == value
+
+
+@given(st.text(max_size=50))
+def test_a_segment_is_one_segment(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return
+    assert not set("/?#\\<>\"' ") & set(segment(text))
+
+
+def test_sparkline_breaks_where_nothing_is_known_and_holds_the_bound() -> None:
+    line = sparkline([1.0, 2.0, None, 4.0, math.nan], 8.0)
+    assert [len(stretch.split()) for stretch in line.stretches] == [2, 1]
+    assert line.bound == "4.0", "the bound is the highest"
+    assert sparkline([None], None) == ([], "")
+    assert sparkline([], None).stretches == []
+    assert sparkline([3.0, 3.0], None).stretches == ["4.0,24.0 236.0,24.0"]
+
+
+@given(st.lists(st.floats(width=32) | st.just(math.nan), min_size=1, max_size=40), st.integers(1, 200))
+def test_an_envelope_keeps_extremes_and_order(few: list[float], times: int) -> None:
+    values = few * times
+    points = [MetricPoint("m", step, step, value) for step, value in enumerate(values)]
+    kept = charts.envelope(points)
+    assert len(kept) <= charts.MOST_POINTS + 2
+    assert [point.step for point in kept] == sorted(point.step for point in kept)
+    known = [value for value in values if not math.isnan(value)]
+    if known:
+        shown = [point.value for point in kept if not math.isnan(point.value)]
+        assert (min(shown), max(shown)) == (min(known), max(known))
+
+
+def palettes() -> dict[str, dict[str, str]]:
+    light, dark = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)[:2]
+    return {name: dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", text)) for name, text in (("light", light), ("dark", dark))}
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+TEXTS = [(ink, paper) for ink in ("--ink", "--dim", "--accent", "--bad", "--good", "--warn") for paper in ("--paper", "--card")]
+TEXTS += [
+    ("--good", "--good-soft"),
+    ("--bad", "--bad-soft"),
+    ("--warn", "--warn-soft"),
+    ("--odd", "--odd-soft"),
+    ("--accent", "--accent-soft"),
+]
+TEXTS += [
+    ("--on-accent", "--accent"),
+    ("--ink", "--warn-soft"),
+    ("--paper", "--warn"),
+    ("--ink", "--line"),
+    ("--ink", "--accent-soft"),
+    ("--dim", "--accent-soft"),
+]
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_texts_and_marks_have_the_contrast_of_wcag_aa(mode: str) -> None:
+    colours = palettes()[mode]
+    weak = {pair: round(ratio, 2) for pair in TEXTS if (ratio := contrast(colours[pair[0]], colours[pair[1]])) < 4.5}
+    assert weak == {}
+    marks = [f"--chart-{index}" for index in range(1, 7)] + ["--field", "--heat-4"]
+    faint = {
+        name: round(ratio, 2)
+        for name in marks
+        for paper in ("--paper", "--card")
+        if (ratio := contrast(colours[name], colours[paper])) < 3
+    }
+    assert faint == {}
+
+
+def test_both_palettes_name_the_same_colours() -> None:
+    light, dark = palettes().values()
+    assert light.keys() == dark.keys()
+    assert set(re.findall(r"var\((--[\w-]+)\)", CSS)) <= light.keys()
