@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version as installed_version
@@ -22,6 +22,7 @@ from tidegate.models import Candidate, Models
 from tidegate.monitoring import Monitor
 from tidegate.pipelines import Runner, StepEvent, load_function, load_pipeline
 from tidegate.records.health import Health
+from tidegate.records.ids import new_id
 from tidegate.records.model import Lineage, ModelVersion
 from tidegate.records.names import nearest, parse_reference
 from tidegate.records.pipeline import StepRun
@@ -32,6 +33,7 @@ from tidegate.records.verdict import Verdict
 from tidegate.release import Release
 from tidegate.settings import Project, load_project
 from tidegate.store import Store, open_store
+from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests
 from tidegate.tracking import ActiveRun, Runs, git_state
 
@@ -183,19 +185,24 @@ class Workspace:
             StepFailed: a step raised.
         """
         pipeline = load_pipeline(target, self.project.folder)
-        result = self._runner.run(pipeline, params, progress=progress)
+        result = self.runner.run(pipeline, params, progress=progress)
         value = result.value
-        version = self.register(value, run_id=result.run_id, pipeline=target) if isinstance(value, Candidate) else None
+        version = None
+        if isinstance(value, Candidate):
+            version = self.register(value, run_id=result.run_id, pipeline=target, snapshots=result.snapshots)
         return PipelineRun(result.run_id, result.steps, value, version, result.warnings)
 
-    def register(self, candidate: Candidate, *, run_id: str = "", pipeline: str = "") -> ModelVersion:
-        """Packs a candidate as a version and enters it into the model's ledger."""
+    def register(
+        self, candidate: Candidate, *, run_id: str = "", pipeline: str = "", snapshots: Sequence[str] = ()
+    ) -> ModelVersion:
+        """Packs a candidate as a version, with where it comes from, and enters it into the model's ledger."""
         environment = self.runs.get(run_id).environment if run_id else None
         lineage = Lineage(
             run=run_id,
             pipeline=pipeline,
             git_commit=environment.git_commit if environment else "",
             git_dirty=environment.git_dirty if environment else None,
+            snapshots=sorted({*candidate.trained_on, *snapshots}),
             packages=environment.packages if environment else {},
         )
         version = self.models.register(candidate, lineage=lineage)
@@ -260,7 +267,7 @@ class Workspace:
         )
 
     def verify(self, *, advance: Callable[[float], None] = lambda _: None) -> Verification:
-        """Re-hashes every object and checks every manifest and chain."""
+        """Re-hashes every object, checks every manifest and chain, and remembers that it was done."""
         digests = object_digests(self.store.bucket)
         changed = changed_objects(self.store.bucket, digests, advance=lambda: advance(1))
         snapshots = self.datasets.list()
@@ -270,6 +277,9 @@ class Workspace:
         problems += [problem for snapshot in snapshots for problem in self.datasets.verify(snapshot)]
         problems += [problem for version in versions for problem in self.models.verify(version)]
         problems += [problem for name in names for problem in self.release.verify(name)]
+        now = self.clock.now()
+        state = "problems" if problems else "ok"
+        self.store.documents.add(Document("verification", new_id(now), "store", state, now, {"problems": problems}, 1))
         return Verification(
             objects=len(digests), snapshots=len(snapshots), versions=len(versions), ledgers=len(names), problems=problems
         )
@@ -284,7 +294,8 @@ class Workspace:
         return sorted({key.split("/")[1] for key in self.store.bucket.keys("models/")})
 
     @cached_property
-    def _runner(self) -> Runner:
+    def runner(self) -> Runner:
+        """Runs this project's pipelines."""
         return Runner(self.store, self.datasets, self.runs, self.clock, folder=self.project.folder)
 
     def _code(self) -> str:

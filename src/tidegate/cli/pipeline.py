@@ -15,7 +15,7 @@ from rich.tree import Tree
 
 from tidegate.cli.console import Json, flags, next_command, open_workspace, print_json, print_table
 from tidegate.errors import TidegateError, UsageError
-from tidegate.pipelines import Graph, Runner, StepEvent, load_pipeline, make_plan
+from tidegate.pipelines import Graph, StepEvent, load_pipeline, make_plan
 from tidegate.pipelines import Progress as Listener
 from tidegate.pipelines.authoring import Pipeline
 from tidegate.pipelines.graph import shown_argument
@@ -73,7 +73,7 @@ def step(
     """Run one step of a run on the stored results of the steps before it. Safe to repeat; what an engine calls."""
     try:
         with _listening(quiet=as_json) as listener:
-            done = _runner().run_step(_pipeline(target), name, run_id=run_id, progress=listener)
+            done = open_workspace().runner.run_step(_pipeline(target), name, run_id=run_id, progress=listener)
     except TidegateError as error:
         if full and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
@@ -92,7 +92,7 @@ def why(
     as_json: Json = False,
 ) -> None:
     """What would run now, and which part of the code, inputs or packages changed since the last time."""
-    found = _runner().why(_pipeline(target), name, _pairs(param))
+    found = open_workspace().runner.why(_pipeline(target), name, _pairs(param))
     if as_json:
         print_json(found)
         return
@@ -143,11 +143,6 @@ def _pairs(params: list[str] | None) -> dict[str, str]:
 
 def _pipeline(target: str) -> Pipeline[..., Any]:
     return load_pipeline(target, load_project(flags().folder, flags().settings).folder)
-
-
-def _runner() -> Runner:
-    workspace = open_workspace()
-    return Runner(workspace.store, workspace.datasets, workspace.runs, workspace.clock, folder=workspace.project.folder)
 
 
 def _step_row(step_run: StepRun) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from tidegate import frames
 from tidegate.clock import DAY, SECOND, format_time, from_us, parse_time
 from tidegate.demo.replay import Replay, days
-from tidegate.demo.stage import APPROVER, AUTHOR, LOOP, MODEL, Server, Stage, set_up
+from tidegate.demo.stage import APPROVER, AUTHOR, LOOP, MODEL, Advance, Server, Stage, set_up
 from tidegate.frames import literal, quote
 from tidegate.gate import read_report
 from tidegate.records.decision import DecisionState
@@ -167,7 +168,7 @@ def serve_june(stage: Stage) -> Numbers:
     server = Server(stage.folder, "serve", MODEL)
     stage.served.update(server=server, replay=replay, at=LAUNCH, windows=[], alerts=[])
     stage.say(server.line)
-    with _Bar(stage, "June, over HTTP", replay, LAUNCH, AUTUMN) as advance:
+    with _bar(stage, "June, over HTTP", LAUNCH, AUTUMN) as advance:
         _live_until(stage, lambda: bool(_open_decisions(stage)), advance)
     windows = stage.served["windows"]
     require(len(windows) >= 3, "weeks were closed")
@@ -226,7 +227,7 @@ def follow_and_roll_back(stage: Stage) -> Numbers:
     champion = workspace.release.pointer(MODEL).champion.version
     followed = _until_served(server, champion)
     later = from_us(parse_time(now) + ROLLBACK_AFTER).date().isoformat()
-    with _Bar(stage, "July and August, over HTTP", replay, now, AUTUMN) as advance:
+    with _bar(stage, "July and August, over HTTP", now, AUTUMN) as advance:
         _live(stage, now, later, advance)
         end = from_us(parse_time(later) + 7 * DAY).date().isoformat()
         background = threading.Thread(target=replay.ask, args=(server.host, server.port, later, end), kwargs={"advance": advance})
@@ -262,6 +263,8 @@ def follow_and_roll_back(stage: Stage) -> Numbers:
 
 def examine(stage: Stage) -> Numbers:
     """Doctor tells the maturity level, red flags and the evidence; the web pages show all of it."""
+    verified = stage.tidegate("store", "verify", now=AUTUMN)
+    require(verified.code == 0, "everything is as it was recorded")
     doctor = stage.tidegate("doctor", now=AUTUMN)
     level = doctor.value["level"]
     stage.say(
@@ -270,8 +273,6 @@ def examine(stage: Stage) -> Numbers:
     )
     for flag in doctor.value["red_flags"]:
         stage.say(f"red flag: {flag}")
-    verified = stage.tidegate("store", "verify", now=AUTUMN)
-    require(verified.code == 0, "everything is as it was recorded")
     pages = _pages(stage)
     require(all(status == 200 for status in pages.values()), f"every page answers: {pages}")
     stage.say(f"{verified.value['objects']} objects verified; {len(pages)} web pages answer")
@@ -381,28 +382,20 @@ def _worst(rules: list[RuleResult]) -> list[str]:
     return [text for _, text in sorted(failed, reverse=True)]
 
 
-class _Bar:
+def _bar(stage: Stage, label: str, start: str, until: str) -> AbstractContextManager[Advance]:
     """A progress bar over the flights of a span."""
-
-    def __init__(self, stage: Stage, label: str, replay: Replay, start: str, until: str) -> None:
-        first, last = np.searchsorted(replay.asked_at, [parse_time(start), parse_time(until)])
-        self._context = stage.bar(label, float(last - first))
-
-    def __enter__(self) -> Callable[[float], None]:
-        return self._context.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._context.__exit__(*error)
+    first, last = np.searchsorted(stage.served["replay"].asked_at, [parse_time(start), parse_time(until)])
+    return stage.bar(label, float(last - first))
 
 
-def _live_until(stage: Stage, reached: Callable[[], bool], advance: Callable[[float], None]) -> None:
+def _live_until(stage: Stage, reached: Callable[[], bool], advance: Advance) -> None:
     """Lives week after week until something is reached, at the latest until autumn."""
     while not reached() and stage.served["at"] < AUTUMN:
         week = min(from_us(parse_time(stage.served["at"]) + DAY).date().isoformat(), AUTUMN)
         _live(stage, stage.served["at"], week, advance)
 
 
-def _live(stage: Stage, start: str, until: str, advance: Callable[[float], None], *, asked_until: str = "") -> None:
+def _live(stage: Stage, start: str, until: str, advance: Advance, *, asked_until: str = "") -> None:
     """Day after day: ask, report labels; on Tuesdays, when last week's labels have come, take in the tables and tick."""
     server, replay = stage.served["server"], stage.served["replay"]
     for day in days(start, until):

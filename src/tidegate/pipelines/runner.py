@@ -72,6 +72,11 @@ class PipelineResult:
     warnings: list[str]
     arguments: Arguments = field(repr=False)
 
+    @property
+    def snapshots(self) -> list[str]:
+        """References of the snapshots that the run read."""
+        return sorted(snapshot.ref for snapshot in self.arguments.snapshots.values())
+
     @cached_property
     def value(self) -> Any:
         """What the pipeline function returned, read from the store when it is first asked for.

@@ -155,6 +155,11 @@ def _bound(window: Window) -> float | None:
     return found.bound if found else None
 
 
+def urgency(alert: Alert) -> tuple[int, bool]:
+    """Sorts alerts by their window, and within one those that page above the others."""
+    return (alert.window_end, alert.severity is Severity.PAGE)
+
+
 def _headline(window: Window) -> Finding | None:
     """The newest version's finding of the metric that is declared first."""
     found = [finding for finding in window.findings if finding.kind == "performance"]
@@ -222,7 +227,7 @@ def _promotion_needs(
 
 
 def _sentence(error: TidegateError) -> str:
-    return f"{error.what[:1].upper()}{error.what[1:]}."
+    return f"It passed the gate; {error.what}."
 
 
 def _other_needs(

@@ -70,7 +70,7 @@ def _patch(root: Path, has_commit: bool) -> bytes:
 
 def _git(folder: Path, *arguments: str, answers: tuple[int, ...] = (0,)) -> bytes | None:
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - fixed words; file names come after --
             ["git", "-C", str(folder), "-c", "core.quotepath=off", *arguments],  # noqa: S607 - git is found by PATH on purpose
             capture_output=True,
             timeout=_GIT_SECONDS,

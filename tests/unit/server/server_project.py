@@ -87,7 +87,7 @@ def build_project(folder: Path) -> None:
     author.datasets.snapshot(flights(6000, START - 20 * DAY, 20, seed=2), "flights-eval", message=HOSTILE)
     _runs(author)
     for number, columns in enumerate((FEATURES[:1], FEATURES), start=1):
-        _register(author, training, columns)
+        register(author, training, columns)
         judgement = author.judge(f"delay@{number}")
         if judgement.receipt.verdict == "PASS":
             boss.release.approve("delay", number, policy=boss.policy("delay").release, comment=HOSTILE)
@@ -104,7 +104,7 @@ def build_project(folder: Path) -> None:
         workspace.store.close()
 
 
-def _register(workspace: Workspace, rows: pl.DataFrame, columns: list[str]) -> None:
+def register(workspace: Workspace, rows: pl.DataFrame, columns: list[str]) -> None:
     estimator = LogisticRegression(max_iter=500).fit(rows.select(columns).to_numpy(), rows["late"].to_numpy())
     example = {name: rows[name].to_numpy()[:300] for name in columns}
     candidate = Candidate(

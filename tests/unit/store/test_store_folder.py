@@ -1,12 +1,11 @@
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-from tidegate.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from tidegate.errors import UnavailableError
 from tidegate.store.bucket import FolderBucket, open_bucket
 from tidegate.store.bucket import folder as folder_module
 
@@ -14,65 +13,6 @@ from tidegate.store.bucket import folder as folder_module
 @pytest.fixture
 def bucket(tmp_path):
     return FolderBucket(tmp_path / "bucket")
-
-
-def test_what_was_put_is_found(bucket):
-    assert bucket.put_if_absent("a/b.json", b"one")
-    assert bucket.find("a/b.json").data == b"one"
-    assert bucket.find("a/absent") is None
-    assert bucket.find("a") is None
-
-
-def test_a_second_put_changes_nothing(bucket):
-    bucket.put_if_absent("a", b"one")
-    assert not bucket.put_if_absent("a", b"two")
-    assert bucket.find("a").data == b"one"
-
-
-def test_one_of_many_putters_wins(bucket):
-    barrier = threading.Barrier(16)
-    wins = []
-
-    def put(number):
-        barrier.wait()
-        if bucket.put_if_absent("k", str(number).encode()):
-            wins.append(number)
-
-    threads = [threading.Thread(target=put, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [bucket.find("k").data] == [str(number).encode() for number in wins]
-
-
-def test_swaps_count_without_loss(bucket):
-    bucket.compare_and_swap("n", b"0", None)
-
-    def add():
-        for _ in range(25):
-            while True:
-                blob = bucket.find("n")
-                try:
-                    bucket.compare_and_swap("n", str(int(blob.data) + 1).encode(), blob.etag)
-                    break
-                except ConflictError:
-                    continue
-
-    threads = [threading.Thread(target=add) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert bucket.find("n").data == b"100"
-
-
-@pytest.mark.parametrize("expected", [None, "0" * 64])
-def test_a_stale_swap_writes_nothing(bucket, expected):
-    bucket.compare_and_swap("k", b"one", None)
-    with pytest.raises(ConflictError, match="changed by somebody else"):
-        bucket.compare_and_swap("k", b"two", expected)
-    assert bucket.find("k").data == b"one"
 
 
 def test_a_file_is_copied_and_left_alone(bucket, tmp_path):
@@ -94,17 +34,6 @@ def test_keys_are_sorted_and_temporary_files_hidden(bucket):
     assert list(bucket.keys("")) == ["a/1", "b/1", "b/2"]
     assert list(bucket.keys("b/")) == ["b/1", "b/2"]
     assert list(bucket.keys("absent/")) == []
-
-
-@pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "a\0b", ".tmp/x"])
-def test_a_key_cannot_leave_the_bucket(bucket, key):
-    with pytest.raises(UsageError, match="is no key"):
-        bucket.put_if_absent(key, b"")
-
-
-def test_a_missing_key_has_no_file(bucket):
-    with pytest.raises(NotFoundError):
-        bucket.local("absent")
 
 
 FULL_DISK = """

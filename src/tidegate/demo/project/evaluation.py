@@ -6,7 +6,9 @@ the old one has aged, from flights that no candidate was trained on.
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from features import LIVE_INPUTS, labelled_rows
@@ -44,3 +46,8 @@ def freeze(workspace: Workspace, now: str, *, start: str = "") -> str:
     with frames.connect() as con:
         rows = evaluation_rows(con, flights, weather, start=str(since), until=str(until))
         return datasets.snapshot(rows, NAME, contract=contract, message=f"flights of {since} to {until}").ref
+
+
+if __name__ == "__main__":  # python evaluation.py NOW START
+    project = Workspace.open(Path(__file__).parent, now=sys.argv[1])
+    print(freeze(project, sys.argv[1], start=sys.argv[2]))

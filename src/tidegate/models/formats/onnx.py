@@ -179,6 +179,9 @@ def _converted(native: NativeModel, *, layout: str, precision: str) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # converters warn about what the parity check finds out anyway
         graph: Any = convert_sklearn(native.estimator, name="model", initial_types=types, options=options)
+    opsets = sorted(graph.opset_import, key=lambda opset: opset.domain)  # the converter keeps them in a set
+    del graph.opset_import[:]
+    graph.opset_import.extend(opsets)
     return bytes(graph.SerializeToString(deterministic=True))
 
 

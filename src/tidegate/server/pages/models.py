@@ -25,7 +25,7 @@ from tidegate.release import read_entries
 from tidegate.server.answers import path_digest, path_name, path_number
 from tidegate.server.pages.rendering import Page
 from tidegate.server.stored import read_alerts
-from tidegate.server.summary import model_names, summarise
+from tidegate.server.summary import model_names, summarise, urgency
 from tidegate.workspace import Workspace
 
 
@@ -75,7 +75,7 @@ def show_model(workspace: Workspace, request: Request) -> Page:
             ],
             "problems": workspace.release.verify(name),
             "head_digest": state.head_digest,
-            "alerts": sorted(read_alerts(workspace, name, limit=200), key=lambda alert: alert.window_end, reverse=True)[:6],
+            "alerts": sorted(read_alerts(workspace, name, limit=200), key=urgency, reverse=True)[:6],
         },
     )
 

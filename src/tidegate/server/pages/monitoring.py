@@ -8,7 +8,7 @@ from tidegate.server.pages import charts
 from tidegate.server.pages.models import known_model
 from tidegate.server.pages.rendering import Page
 from tidegate.server.stored import read_alerts, read_windows
-from tidegate.server.summary import model_names, summarise
+from tidegate.server.summary import model_names, summarise, urgency
 from tidegate.workspace import Workspace
 
 DRIFT = ("input_drift", "prediction_drift")
@@ -43,6 +43,6 @@ def show_monitoring(workspace: Workspace, request: Request) -> Page:
             "drift_height": 120 + 22 * charts.ratio_rows(windows, DRIFT),
             "quality": quality,
             "quality_height": 120 + 22 * charts.ratio_rows(windows, QUALITY),
-            "alerts": sorted(read_alerts(workspace, name, limit=400), key=lambda alert: alert.window_end, reverse=True)[:150],
+            "alerts": sorted(read_alerts(workspace, name, limit=400), key=urgency, reverse=True)[:150],
         },
     )

@@ -8,14 +8,14 @@ from starlette.responses import RedirectResponse, Response
 from tidegate.records.monitoring import Severity
 from tidegate.server.pages.rendering import Page
 from tidegate.server.stored import read_alerts, read_decisions
-from tidegate.server.summary import model_names, summarise, trouble_need
+from tidegate.server.summary import model_names, summarise, trouble_need, urgency
 from tidegate.workspace import Workspace
 
 
 def show_overview(workspace: Workspace, _request: Request) -> Page:
     """Every model, what a person must do next, the newest alerts and runs."""
     models = [summarise(workspace, name) for name in model_names(workspace)]
-    alerts = sorted(read_alerts(workspace, limit=500), key=lambda alert: alert.window_end, reverse=True)
+    alerts = sorted(read_alerts(workspace, limit=500), key=urgency, reverse=True)
     troubles = (trouble_need(model, alerts) for model in models)
     needs = [*(need for need in troubles if need), *(need for model in models for need in model.needs)]
     return Page(

@@ -126,7 +126,7 @@ def download_artifact(workspace: Workspace, request: Request) -> Response:
         path,
         media_type="application/octet-stream",
         filename=re.sub(r"[^A-Za-z0-9._-]+", "_", name.rsplit("/", 1)[-1]) or "artifact",
-        headers={"content-security-policy": "sandbox; default-src 'none'"},
+        headers={"content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'"},
     )
 
 
