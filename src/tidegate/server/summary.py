@@ -271,6 +271,6 @@ def trouble_need(summary: ModelSummary, alerts: list[Alert]) -> Need | None:
         model=summary.name,
         what=f"Look at {summary.name}",
         why=why,
-        command=f"tidegate monitor show {summary.name}",
+        command=f"tidegate monitor status {summary.name}",
         link=f"/monitoring/{summary.name}",
     )

@@ -152,7 +152,7 @@ def test_overview_says_what_serves_how_it_does_and_what_to_do(client) -> None:
     assert "promoted by ana" in text
     assert "Needs you" in text
     assert "Look at delay" in text
-    assert "tidegate monitor show delay" in text
+    assert "tidegate monitor status delay" in text
     assert "trouble" in text
 
 
