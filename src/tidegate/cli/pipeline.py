@@ -56,7 +56,9 @@ def run(target: Target, param: Params = None, full: Full = False, as_json: Json 
     for warning in result.warnings:
         typer.secho(f"warning: {warning}", err=True, fg="yellow" if sys.stderr.isatty() else None)
     reused = sum(step.state is StepState.CACHED for step in result.steps)
-    typer.echo(f"run {result.run_id}: {len(result.steps)} steps, {reused} of them from the cache")
+    typer.echo(
+        f"run {result.run_id}: {len(result.steps)} step{'s' if len(result.steps) > 1 else ''}, {reused} of them from the cache"
+    )
     if version:
         typer.echo(f"version {version.ref} ({version.digest[:12]})")
     next_command(f"tidegate gate {version.ref}" if version else f"tidegate run show {result.run_id}")

@@ -119,6 +119,8 @@ def judge(
         _refuse_unfair(candidate, snapshot, policy, gate, datasets, rival)
         columns = _predictions(candidate, champion, snapshot, policy, gate, models, datasets)
         reading = read_evidence(columns, check)
+        if champion is None:
+            reading.warnings = [warning for warning in reading.warnings if not _about_baseline(warning)]
     except _Refused as refusal:
         return Judgement(refused(check, heading, refusal.problems), columns)
     except TidegateError as error:
@@ -145,6 +147,11 @@ def _as_check(policy: ModelPolicy, gate: GatePolicy, with_champion: bool) -> Che
         weight=gate.weight,
         seed=gate.seed,
     )
+
+
+def _about_baseline(warning: Problem) -> bool:
+    """A constant baseline is constant on purpose."""
+    return warning.code == "constant-predictions" and "champion" in warning.what
 
 
 def _baseline_name(baseline: BaselineModel | None) -> str:

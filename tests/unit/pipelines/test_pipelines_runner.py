@@ -345,7 +345,7 @@ def test_an_error_of_the_house_inside_a_step_stays_itself(project, runner):
         return one()
     """
     with pytest.raises(UsageError) as caught:
-        runner.run(project({"house.py": text}).flow)
+        runner.run(project({"own_error.py": text}).flow)
     assert caught.value.what == "step one: something is wrong"
     assert caught.value.code == "mine"
 
