@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.console import next_command, print_json, progress
-from tidegate.demo import tell
+from tidegate.demo import AUTUMN, tell
 from tidegate.errors import missing_extra
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -46,5 +46,5 @@ def demo(
     if as_json:
         print_json(result)
     else:
-        next_command(f"tidegate -C {folder} ui")
+        next_command(f"tidegate -C {folder} --now {AUTUMN} ui")
     raise typer.Exit(0 if result.ok else 1)

@@ -276,7 +276,7 @@ def examine(stage: Stage) -> Numbers:
     pages = _pages(stage)
     require(all(status == 200 for status in pages.values()), f"every page answers: {pages}")
     stage.say(f"{verified.value['objects']} objects verified; {len(pages)} web pages answer")
-    stage.say(f"look at it: tidegate -C {stage.folder} ui")
+    stage.say(f"look at it, on the evening of the last day: tidegate -C {stage.folder} --now {AUTUMN} ui")
     return {
         "level": level,
         "blocked_by": doctor.value["blocked_by"],

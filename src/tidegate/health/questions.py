@@ -241,7 +241,7 @@ def _alerts_answered(model: ModelFacts) -> Answer:
     if not raised:
         return _unknown(f"no alert about {' or '.join(kinds)} was raised yet")
     answering = [decision for decision in model.decisions if decision.alerts]
-    return _ok(f"{answering[0].id} and {len(answering) - 1} more") if answering else _fail(f"{len(raised)} alerts, no decision")
+    return _ok(", ".join(decision.id for decision in answering[:3])) if answering else _fail(f"{len(raised)} alerts, no decision")
 
 
 def _retraining_promoted(model: ModelFacts) -> Answer:
