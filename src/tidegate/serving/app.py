@@ -94,7 +94,7 @@ class App:
         if answer.status >= 400 and handle:
             self._metrics.refused(handle[0], perf_counter() - start, status=answer.status)
         headers = [answer.content_type, (b"content-length", str(len(answer.body)).encode())]
-        if self.draining or answer.status in {408, 413}:
+        if self.draining or answer.status == 408:  # after a 413 the rest is read and dropped: closing would cut the answer off
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})

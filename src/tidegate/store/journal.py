@@ -12,7 +12,8 @@ import fcntl
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -44,8 +45,11 @@ class Journal:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # held while the writer lives: see is_abandoned
+        # Locked before it has its name: who looks for abandoned journals never sees one without its writer's lock.
+        unnamed = path.with_name(path.name + ".new")
+        self._descriptor = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        unnamed.rename(path)
 
     def append(self, record: Record) -> None:
         """Adds one record with one ``write(2)``.
@@ -70,14 +74,21 @@ class Journal:
         os.close(self._descriptor)
 
 
-def is_abandoned(path: Path) -> bool:
-    """Whether no living process on this host writes to the journal any more."""
-    with path.open("rb") as file:
+@contextmanager
+def claimed(path: Path) -> Generator[bool]:
+    """Whether no living process of this host has the journal open; while the block runs, nobody else can claim it."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield False
+        return
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False
-    return True
+            yield False
+            return
+        yield path.exists()  # whoever had it before may have finished with it
 
 
 def read_journal(path: Path, *, after: int = 0) -> Iterator[Record]:

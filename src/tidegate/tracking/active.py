@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tidegate.clock import Clock
-from tidegate.errors import BadInputError, TidegateError, UsageError
+from tidegate.errors import BadInputError, ConflictError, TidegateError, UsageError
 from tidegate.records.run import MetricPoint, Run, RunState
 from tidegate.store import put_object
 from tidegate.store.journal import Journal, Record, read_journal
@@ -21,7 +21,7 @@ _INGEST_EVERY = 5
 
 
 class ActiveRun:
-    """Records one run. ``log`` may be called from one thread; leaving the ``with`` block ends the run.
+    """Records one run. ``log`` may be called from any thread; leaving the ``with`` block ends the run.
 
     Logged points go to the run's journal and from there into the store, in batches, by a thread of its own: a store that
     is slow or away never stops training.
@@ -40,6 +40,7 @@ class ActiveRun:
         self._ingested = 0
         self._ended = threading.Event()
         self._ingesting = threading.Lock()
+        self._logging = threading.Lock()
         self._thread = threading.Thread(target=self._work, name=f"tidegate-run-{run.id}", daemon=True)
         self._thread.start()
 
@@ -61,10 +62,12 @@ class ActiveRun:
         Raises:
             BadInputError: a value is no number.
         """
-        self._step = step if step is not None else self._step + 1
+        if self._ended.is_set():
+            raise ConflictError("run-ended", f"run {self.id} has ended", why="a run ends once", fix="log inside the with block")
         now = self._clock.now()
+        at = step if step is not None else self._step + 1
         try:
-            points = [MetricPoint(name, int(self._step), now, float(value)) for name, value in values.items()]
+            points = [MetricPoint(name, int(at), now, float(value)) for name, value in values.items()]
         except (TypeError, ValueError):
             raise BadInputError(
                 "metric-not-a-number",
@@ -72,8 +75,10 @@ class ActiveRun:
                 why="a series has one float per step",
                 fix="log texts as tags or parameters, arrays as artifacts",
             ) from None
-        self._seq += 1
-        self._journal.append(Record(self._seq, points))
+        with self._logging:
+            self._step = int(at)
+            self._seq += 1
+            self._journal.append(Record(self._seq, points))
 
     def artifact(self, source: str | Path | bytes, name: str = "") -> str:
         """Stores a copy of a file (or of bytes, then with a name) with the run and returns its SHA-256.
@@ -106,10 +111,13 @@ class ActiveRun:
             return
         self._ended.set()
         self._thread.join()
-        self._journal.close()
-        self._ingest()
-        self._runs.finish(self.id, state, self._clock.now())
-        self._journal.path.unlink(missing_ok=True)
+        try:
+            self._ingest()
+            self._runs.finish(self.id, state, self._clock.now())
+            self._journal.path.unlink(missing_ok=True)
+        finally:
+            # Only now: as long as the journal is open, and so locked, nobody takes this run for a crashed one.
+            self._journal.close()
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from tidegate.records.ids import new_id
 from tidegate.records.names import check_name
 from tidegate.records.run import MetricPoint, Run, RunState
 from tidegate.store import fetch_object, put_object
-from tidegate.store.journal import is_abandoned, read_journal
+from tidegate.store.journal import claimed, read_journal
 from tidegate.store.ports import Bucket, RunStore
 from tidegate.tracking.active import ActiveRun
 from tidegate.tracking.comparison import Comparison, compare
@@ -114,14 +114,22 @@ class Runs:
         """Takes in the journals of processes of this host that died, and marks their runs CRASHED; returns the runs' ids."""
         recovered: list[str] = []
         for path in sorted(self._journals.glob("*.journal")):
-            if not is_abandoned(path):
-                continue
-            run_id, _, _writer = path.stem.rpartition("-")
-            records = list(read_journal(path))
-            if records:
-                self._runs.ingest(run_id, path.stem, records[-1].seq, [point for record in records for point in record.points])
-            if self._runs.get(run_id).state is RunState.RUNNING:
-                self._runs.finish(run_id, RunState.CRASHED, self._clock.now())
-                recovered.append(run_id)
-            path.unlink(missing_ok=True)
+            with claimed(path) as abandoned:
+                run_id = path.stem.rpartition("-")[0]
+                if abandoned and self._recovered(run_id, path):
+                    recovered.append(run_id)
         return recovered
+
+    def _recovered(self, run_id: str, path: Path) -> bool:
+        """Takes in one abandoned journal. That of a run which this store does not know is left alone."""
+        try:
+            state = self._runs.get(run_id).state
+        except NotFoundError:
+            return False
+        records = list(read_journal(path))
+        if records:
+            self._runs.ingest(run_id, path.stem, records[-1].seq, [point for record in records for point in record.points])
+        if state is RunState.RUNNING:
+            self._runs.finish(run_id, RunState.CRASHED, self._clock.now())
+        path.unlink(missing_ok=True)
+        return state is RunState.RUNNING

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import socket
@@ -51,6 +52,18 @@ def test_a_huge_body_is_refused_and_the_server_lives(shop, server):
         connection.sendall(b"POST /v2/models/delay/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n")
         assert b" 413 " in connection.recv(1000)
     assert running.infer()[0] == 200
+
+
+def test_a_client_that_sends_too_much_can_read_why(shop, server):
+    running = server()
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=SETTLED)
+    for body in (b" " * 20_000_000, (b" " * 1_000_000 for _ in range(20))):
+        connection.request("POST", "/v2/models/delay/infer", body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        assert (answer.status, b"body-too-large" in answer.read()) == (413, True)
+    connection.request("GET", "/health")
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 def test_no_request_fails_while_the_pointer_moves(shop, server):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.records.run import MetricPoint
-from tidegate.store.journal import Journal, Record, is_abandoned, read_journal
+from tidegate.store.journal import Journal, Record, claimed, read_journal
 
 POINTS = [MetricPoint("loss", 1, 5, 0.5), MetricPoint("nan", 2, 6, math.inf)]
 
@@ -57,16 +57,22 @@ def test_a_kill_loses_nothing_that_append_returned_from(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == -9
     assert [record.seq for record in read_journal(path)] == list(range(1, 501))
-    assert is_abandoned(path)
+    with claimed(path) as abandoned, claimed(path) as again:
+        assert (abandoned, again) == (True, False)
 
 
 def test_a_journal_with_a_living_writer_is_not_abandoned(tmp_path):
     journal = Journal(tmp_path / "w.journal")
     try:
-        assert not is_abandoned(journal.path)
+        with claimed(journal.path) as abandoned:
+            assert not abandoned
     finally:
         journal.close()
-    assert is_abandoned(journal.path)
+    with claimed(journal.path) as abandoned:
+        assert abandoned
+    journal.path.unlink()
+    with claimed(journal.path) as abandoned:
+        assert not abandoned
 
 
 def test_one_append_is_one_write(tmp_path, monkeypatch):

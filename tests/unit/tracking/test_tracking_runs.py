@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -84,6 +85,50 @@ def test_a_killed_run_loses_no_point_and_is_marked_crashed(runs, store):
     found = runs.get(recovered[0])
     assert (found.state, found.metrics["loss"].count) == (RunState.CRASHED, 1000)
     assert runs.recover() == []
+
+
+def test_what_is_logged_after_the_end_is_refused(runs):
+    with runs.start("delay") as run:
+        run.log(loss=1.0)
+    with pytest.raises(ConflictError, match="has ended"):
+        run.log(loss=2.0)
+    run.finish()
+    assert runs.get(run.id).metrics["loss"].count == 1
+
+
+def test_threads_may_log_together(runs):
+    with runs.start("delay") as run:
+        threads = [
+            threading.Thread(target=lambda name: [run.log(**{name: 1.0}) for _ in range(200)], args=(f"m{number}",))
+            for number in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert {name: summary.count for name, summary in runs.get(run.id).metrics.items()} == {
+        f"m{number}": 200 for number in range(4)
+    }
+
+
+def test_looking_for_crashed_runs_never_takes_one_that_is_ending(runs, store):
+    seen = []
+    for _ in range(10):
+        with runs.start("delay") as run:
+            run.log(loss=1.0)
+            looking = threading.Thread(target=lambda: [seen.extend(runs.recover()) for _ in range(20)])
+            looking.start()
+        looking.join()
+        assert runs.get(run.id).state is RunState.FINISHED
+    assert seen == []
+
+
+def test_the_journal_of_an_unknown_run_is_left_alone(runs, store):
+    stray = store.root / "journal" / "unknown-1.journal"
+    stray.parent.mkdir()
+    stray.write_bytes(b"")
+    assert runs.recover() == []
+    assert stray.exists()
 
 
 def test_a_living_run_is_not_recovered(runs):

@@ -167,7 +167,9 @@ def _values(found: _Input, tensor: Tensor) -> NDArray[Any]:
             fix="null stands for a missing number or text",
         ) from None
     except UnicodeDecodeError as error:
-        raise BadInputError("wrong-type", f"{tensor.name!r} holds text that is not UTF-8: {error.reason}", fix="send UTF-8") from None
+        raise BadInputError(
+            "wrong-type", f"{tensor.name!r} holds text that is not UTF-8: {error.reason}", fix="send UTF-8"
+        ) from None
     except OverflowError:
         raise BadInputError(
             "wrong-type", f"{tensor.name!r} holds a number that does not fit into 64 bits", fix="check its unit"
