@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,3 @@ def of_json(value: Any) -> str:
 def short(digest: str) -> str:
     """The first twelve characters: enough for people, never for a comparison."""
     return digest[:12]
-
-
-def of_mapping(parts: Mapping[str, str]) -> str:
-    """SHA-256 of named digests, whatever their order."""
-    return of_tree(parts.items())

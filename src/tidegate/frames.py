@@ -109,9 +109,7 @@ def _plain_times(frame: Relation) -> Relation:
 
 def _from_pandas(con: Connection, frame: Any) -> Relation:
     """DuckDB reads pandas by itself; pandas would stream Arrow only where PyArrow is installed, which is no dependency."""
-    view = f"frame_{id(frame):x}"
-    con.register(view, frame)
-    rows = _plain_times(con.view(view))
+    rows = _plain_times(_registered(con, f"frame_{id(frame):x}", frame))
     enums = {name for name, kind in zip(rows.columns, rows.types, strict=True) if str(kind).startswith("ENUM")}
     if not enums:
         return rows
@@ -122,14 +120,25 @@ def _from_pandas(con: Connection, frame: Any) -> Relation:
 
 def _from_mapping(con: Connection, columns: Mapping[str, Any]) -> Relation:
     arrays = {str(name): np.asanyarray(values) for name, values in columns.items()}  # asarray would drop a mask
-    lengths = {name: len(values) for name, values in arrays.items()}
+    lengths = {name: len(values) if values.ndim == 1 else f"shape {values.shape}" for name, values in arrays.items()}
     if not arrays or len(set(lengths.values())) != 1:
         raise BadInputError(
             "ragged-columns", f"the columns differ in length: {lengths}", fix="give every column the same number of rows"
         )
-    view = f"columns_{id(arrays):x}"
-    con.register(view, arrays)
-    return con.view(view)
+    return _registered(con, f"columns_{id(arrays):x}", arrays)
+
+
+def _registered(con: Connection, view: str, frame: Any) -> Relation:
+    try:
+        con.register(view, frame)
+        return con.view(view)
+    except duckdb.Error as error:
+        raise BadInputError(
+            "not-a-frame",
+            f"a column of this {type(frame).__name__} cannot be read",
+            why=str(error).split("\n")[0],
+            fix="frames hold numbers, text, times and true/false",
+        ) from None
 
 
 def to_columns(frame: Relation) -> Columns:

@@ -87,8 +87,11 @@ def load_project(start: Path, flags: Mapping[str, Any] | None = None) -> Project
     """Reads the settings of the project around ``start``.
 
     Raises:
-        UsageError: a file is no TOML, a key is unknown, or a value has the wrong type; the error says which.
+        UsageError: there is no such folder, a file is no TOML, a key is unknown, or a value has the wrong type; the error
+            says which.
     """
+    if not start.is_dir():
+        raise UsageError("no-such-folder", f"no folder {start}", fix="check the path; a new project starts with tidegate init")
     folder = find_project(start.resolve())
     table = _read_toml(folder / FILE) if (folder / FILE).is_file() else {}
     tool = _tool_table(folder / "pyproject.toml") or {}
@@ -137,7 +140,7 @@ def _refuse_unknown(source: str, layer: Mapping[str, Any]) -> None:
             "unknown-setting",
             f"{source} sets {unknown[0]!r}, which is no setting",
             why=f"settings are: {', '.join(Settings.model_fields)}",
-            fix="tidegate settings explain",
+            fix=f"write [{_POLICIES}.NAME]" if unknown[0].rstrip("s") == _POLICIES.rstrip("s") else "tidegate settings explain",
         )
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from tidegate.clock import Clock, from_us, parse_time
 from tidegate.data import Datasets
-from tidegate.errors import NotFoundError, UsageError
+from tidegate.errors import IntegrityError, NotFoundError, UnavailableError, UsageError
 from tidegate.features import Features
 from tidegate.gate import judge, make_receipt, parse_model_policy, store_receipt
-from tidegate.health import examine
+from tidegate.health import VERIFICATION, examine
 from tidegate.loop import Machinery, TickReport, TrainingOutcome, folder_lock, tick
 from tidegate.models import Candidate, Models
 from tidegate.monitoring import Monitor
@@ -24,18 +24,21 @@ from tidegate.pipelines import Runner, StepEvent, load_function, load_pipeline
 from tidegate.records.health import Health
 from tidegate.records.ids import new_id
 from tidegate.records.model import Lineage, ModelVersion
-from tidegate.records.names import nearest, parse_reference
+from tidegate.records.names import is_name, nearest, parse_reference
 from tidegate.records.pipeline import StepRun
 from tidegate.records.policy import ModelPolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
-from tidegate.release import Release
+from tidegate.release import Release, audit_ledger
 from tidegate.settings import Project, load_project
 from tidegate.store import Store, open_store
 from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests
 from tidegate.tracking import ActiveRun, Runs, git_state
+
+_ALL = 1_000_000_000
+_Record = TypeVar("_Record")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,9 @@ class Workspace:
         self.runs = Runs(
             store.runs, store.bucket, self.clock, journals=store.root / "journal", project=project.folder, author=self.actor
         )
+
+    def __repr__(self) -> str:
+        return f"<Workspace of {self.project.folder}, store {self.store.root}, as {self.actor}>"
 
     @staticmethod
     def open(folder: str | Path = ".", **settings: Any) -> Workspace:
@@ -182,7 +188,7 @@ class Workspace:
 
         Raises:
             UsageError: there is no such pipeline, or a parameter is wrong.
-            StepFailed: a step raised.
+            StepFailedError: a step raised.
         """
         pipeline = load_pipeline(target, self.project.folder)
         result = self.runner.run(pipeline, params, progress=progress)
@@ -195,14 +201,28 @@ class Workspace:
     def register(
         self, candidate: Candidate, *, run_id: str = "", pipeline: str = "", snapshots: Sequence[str] = ()
     ) -> ModelVersion:
-        """Packs a candidate as a version, with where it comes from, and enters it into the model's ledger."""
+        """Packs a candidate as a version, with where it comes from, and enters it into the model's ledger.
+
+        Raises:
+            UsageError: it is no candidate.
+            NotFoundError: ``trained_on`` names a snapshot that is not there: the gate could not see leakage.
+            BadInputError: the estimator does not fit its example, or no format can hold it.
+        """
+        if not isinstance(candidate, Candidate):  # pyright: ignore[reportUnnecessaryIsInstance] - notebooks are not type-checked
+            raise UsageError(
+                "not-a-candidate",
+                f"a {type(candidate).__name__} is no candidate",
+                fix="register(tidegate.Candidate(name, estimator, example_rows, task))",
+            )
+        trained_on = [candidate.trained_on] if isinstance(candidate.trained_on, str) else candidate.trained_on
+        seen = {self.datasets.get(ref).ref for ref in trained_on}
         environment = self.runs.get(run_id).environment if run_id else None
         lineage = Lineage(
             run=run_id,
             pipeline=pipeline,
             git_commit=environment.git_commit if environment else "",
             git_dirty=environment.git_dirty if environment else None,
-            snapshots=sorted({*candidate.trained_on, *snapshots}),
+            snapshots=sorted({*seen, *snapshots}),
             packages=environment.packages if environment else {},
         )
         version = self.models.register(candidate, lineage=lineage)
@@ -267,19 +287,27 @@ class Workspace:
         )
 
     def verify(self, *, advance: Callable[[float], None] = lambda _: None) -> Verification:
-        """Re-hashes every object, checks every manifest and chain, and remembers that it was done."""
+        """Re-hashes every object, checks every manifest, chain and receipt, and remembers that it was done.
+
+        What cannot be read is a problem among the others; it does not end the search for more.
+        """
         digests = object_digests(self.store.bucket)
         changed = changed_objects(self.store.bucket, digests, advance=lambda: advance(1))
-        snapshots = self.datasets.list()
         names = self.model_names()
-        versions = [version for name in names for version in self.models.list(name)]
         problems = [f"object {digest} was changed on disk" for digest in changed]
+        snapshots = _readable(self.datasets.names(), self.datasets.list, problems)
+        versions = _readable(names, self.models.list, problems)
+        problems += self._lost()
         problems += [problem for snapshot in snapshots for problem in self.datasets.verify(snapshot)]
         problems += [problem for version in versions for problem in self.models.verify(version)]
         problems += [problem for name in names for problem in self.release.verify(name)]
+        problems += [problem for name in names for problem in audit_ledger(self.store.bucket, name)]
         now = self.clock.now()
         state = "problems" if problems else "ok"
-        self.store.documents.add(Document("verification", new_id(now), "store", state, now, {"problems": problems}, 1))
+        try:
+            self.store.documents.add(Document(VERIFICATION, new_id(now), "store", state, now, {"problems": problems}, 1))
+        except UnavailableError as error:  # what was found matters more than the note that it was looked for
+            problems.append(f"this verification could not be recorded: {error.what}")
         return Verification(
             objects=len(digests), snapshots=len(snapshots), versions=len(versions), ledgers=len(names), problems=problems
         )
@@ -291,7 +319,14 @@ class Workspace:
 
     def model_names(self) -> list[str]:
         """Every model that the bucket knows, whether a policy is declared for it or not."""
-        return sorted({key.split("/")[1] for key in self.store.bucket.keys("models/")})
+        parts = [key.split("/") for key in self.store.bucket.keys("models/")]
+        return sorted({part[1] for part in parts if len(part) > 2 and is_name(part[1])})
+
+    def _lost(self) -> list[str]:
+        """What the index knows and the bucket no longer has."""
+        entries = [entry for kind in ("dataset", "model") for entry in self.store.catalog.list(kind, limit=_ALL)]
+        gone = [entry for entry in entries if self.store.bucket.find(entry.key) is None]
+        return [f"{entry.name}@{entry.number} is missing: {entry.key} was removed" for entry in gone]
 
     @cached_property
     def runner(self) -> Runner:
@@ -309,6 +344,17 @@ class Workspace:
 
     def _freeze_evaluation(self, target: str, now: int) -> str:
         return str(load_function(target, self.project.folder)(self, from_us(now).isoformat()))
+
+
+def _readable(names: Sequence[str], read: Callable[[str], list[_Record]], problems: list[str]) -> list[_Record]:
+    """The records of all names; where they cannot be read, a problem is added instead."""
+    records: list[_Record] = []
+    for name in names:
+        try:
+            records += read(name)
+        except IntegrityError as error:
+            problems.append(f"{error.what}: {error.why}")
+    return records
 
 
 def open_workspace(folder: str | Path = ".", **settings: Any) -> Workspace:

@@ -37,9 +37,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     for row in rows:
         table.add_row(*[escape(str(cell)) for cell in row])
     out = Console(soft_wrap=False)
-    if not out.is_terminal:
-        out = Console(width=200)
-    out.print(table)
+    if out.is_terminal:
+        out.print(table)
+        return
+    with (plain := Console(width=200)).capture() as text:
+        plain.print(table)
+    typer.echo("\n".join(line.rstrip() for line in text.get().splitlines()))
 
 
 def next_command(command: str) -> None:

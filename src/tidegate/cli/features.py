@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,6 +11,7 @@ from tidegate.cli.console import Json, next_command, open_workspace, print_json,
 from tidegate.clock import format_time, parse_time
 from tidegate.errors import UsageError
 from tidegate.features import FeatureView
+from tidegate.pipelines import import_target
 from tidegate.records.names import nearest
 
 app = typer.Typer(
@@ -65,27 +64,15 @@ def load_view(target: str, folder: Path) -> FeatureView:
     """Imports ``module`` from the project's folder and returns the feature view ``name`` in it.
 
     Raises:
-        UsageError: the target is not ``module:name``, the module cannot be imported, or there is no such view.
+        TidegateError: see ``tidegate.pipelines.import_target``.
+        UsageError: there is no such view in it.
     """
-    module_name, colon, name = target.partition(":")
-    if not (module_name and colon and name):
-        raise UsageError("bad-target", f"{target!r} names no feature view", fix="write module:name, such as features:weather")
-    if str(folder.resolve()) not in sys.path:
-        sys.path.insert(0, str(folder.resolve()))
-    try:
-        module: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UsageError(
-            "no-such-module",
-            f"the module {module_name!r} cannot be imported from {folder.resolve()}",
-            why=str(error),
-            fix=f"see that `python -c 'import {module_name}'` works in the project's folder",
-        ) from None
+    module, name = import_target(target, folder)
     found = getattr(module, name, None)
     if not isinstance(found, FeatureView):
         views = [key for key, value in vars(module).items() if isinstance(value, FeatureView)]
-        fix = nearest(name, views) if views else f"define a FeatureView in {module_name}"
-        raise UsageError("no-such-view", f"module {module_name} has no feature view {name!r}", fix=fix)
+        fix = nearest(name, views) if views else f"define a FeatureView in {module.__name__}"
+        raise UsageError("no-such-view", f"module {module.__name__} has no feature view {name!r}", fix=fix)
     return found
 
 

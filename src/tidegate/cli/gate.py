@@ -31,7 +31,7 @@ class _Reference(TyperGroup):
     """Takes ``tidegate gate delay@12`` for ``tidegate gate run delay@12``."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        if args and "@" in args[0] and args[0] not in self.commands:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
             args = ["run", *args]
         return super().resolve_command(ctx, args)
 

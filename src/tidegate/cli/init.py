@@ -13,15 +13,16 @@ from tidegate.settings import FILE
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _TEMPLATE = """\
-# A Tidegate project. Settings stand at the top (see: tidegate settings explain), policies below.
+# A Tidegate project. Settings stand at the top (see: tidegate settings explain), policies below:
+# remove the "# " before them, and see docs/reference/gate-policy.md for every key.
 
 # [models.{model}]
-# task = "binary"                          # binary | regression
+# task = "binary"                          # binary | multiclass | regression
 # owner = "your-team"
 # [models.{model}.gate]
-# snapshot = "{model}-eval@latest"         # the frozen evaluation snapshot
+# snapshot = "{model}-eval@1"              # the frozen evaluation snapshot
 # label = "label"
-# confidence = 0.95
+# baseline = {{ kind = "constant" }}         # what the first version must beat
 # [[models.{model}.gate.rules]]
 # metric = "log_loss"
 # test = "superior"

@@ -93,6 +93,7 @@ def plan(version: Version, as_json: Json = False) -> None:
     """What promoting a version would do now, rule by rule. Changes nothing."""
     workspace = open_workspace()
     ref = _numbered(version)
+    workspace.version(str(ref))  # a version that is not there is an error, not a plan
     found = workspace.release.plan(ref.name, _number(ref), policy=workspace.policy(ref.name).release)
     if as_json:
         refusal = found.refusal
@@ -105,11 +106,15 @@ def plan(version: Version, as_json: Json = False) -> None:
 
 
 @app.command()
-def history(model: Model, at: Annotated[str, typer.Option(help="A time, ISO 8601.")], as_json: Json = False) -> None:
+def history(
+    model: Model, at: Annotated[str, typer.Option(help="A time, ISO 8601.", show_default="now")] = "", as_json: Json = False
+) -> None:
     """Which version served at a time, and why."""
-    version, why = served_at(open_workspace().release.history(model), parse_time(at))
+    workspace = open_workspace()
+    time = parse_time(at) if at else workspace.clock.now()
+    version, why = served_at(workspace.release.history(model), time)
     if as_json:
-        print_json({"model": model, "at": at, "version": version, "why": why})
+        print_json({"model": model, "at": at or format_time(time), "version": version, "why": why})
         return
     typer.echo(f"{model}@{version}: {why}" if version else f"nothing served: {why}")
 

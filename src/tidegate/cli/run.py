@@ -8,6 +8,7 @@ import typer
 
 from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_table
 from tidegate.clock import SECOND, format_time
+from tidegate.errors import UsageError
 from tidegate.records.run import Run
 
 app = typer.Typer(help="Runs: list, show, compare.", no_args_is_help=True, rich_markup_mode=None, add_completion=False)
@@ -71,6 +72,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """What differs between runs, and only that."""
+    if len(run_ids) < 2:
+        raise UsageError("one-run", "one run has nothing to be compared with", fix=f"tidegate run compare {run_ids[0]} RUN")
     comparison = open_workspace().runs.compare(run_ids)
     if as_json:
         print_json(comparison)

@@ -26,6 +26,11 @@ def serve(
     store: Annotated[str | None, typer.Option(help="Folder of the store.", show_default="the project's")] = None,
 ) -> None:
     """Serve a model over HTTP and follow its pointer until it is told to stop (SIGTERM, Ctrl-C)."""
+    if "@" in name:
+        model = name.partition("@")[0]
+        raise UsageError(
+            "version-not-wanted", f"{name!r} names a version", why="a server follows the pointer", fix=f"tidegate serve {model}"
+        )
     check_name(name, "model")
     chosen = flags().settings | ({"store": store} if store else {})
     project = load_project(flags().folder, chosen)

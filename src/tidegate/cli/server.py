@@ -11,8 +11,8 @@ import typer
 from tidegate import server as web
 from tidegate.cli.console import next_command, open_workspace
 
-app = typer.Typer()
-ui_app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+ui_app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")]
 

@@ -313,8 +313,8 @@ class Datasets:
             return NotFoundError(
                 "dataset-not-found",
                 f"no dataset {name}",
-                why=nearest(name, self.names()) if self.names() else "the store holds none yet",
-                fix=f"take one: tidegate data snapshot SOURCE {name}",
+                why="" if self.names() else "the store holds none yet",
+                fix=nearest(name, self.names()) if self.names() else f"take one: tidegate data snapshot SOURCE {name}",
             )
         return NotFoundError(
             "snapshot-not-found",
@@ -349,6 +349,13 @@ def _walk(source: Path) -> list[tuple[str, Path]]:
         raise BadInputError("not-a-file", f"{source} is neither a file nor a folder", fix="give a regular file or a folder")
     found: list[tuple[str, Path]] = []
     for parent, folders, names in os.walk(source, onerror=_raise):
+        if Path(parent, "bucket", "format.json").is_file():
+            raise BadInputError(
+                "holds-a-store",
+                f"{parent} is a store of Tidegate",
+                why="a snapshot of it would hold every earlier snapshot",
+                fix="put the data into a folder of its own, such as data/, and take that one",
+            )
         for name in sorted([*names, *folders]):
             path = Path(parent, name)
             if path.is_symlink() or (name in names and not path.is_file()):

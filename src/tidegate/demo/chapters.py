@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from tidegate import frames
-from tidegate.clock import DAY, SECOND, format_time, from_us, parse_time
+from tidegate.clock import DAY, format_time, from_us, parse_time
 from tidegate.demo.replay import Replay, days
 from tidegate.demo.stage import APPROVER, AUTHOR, LOOP, MODEL, Advance, Server, Stage, set_up
 from tidegate.frames import literal, quote
@@ -389,10 +389,10 @@ def _bar(stage: Stage, label: str, start: str, until: str) -> AbstractContextMan
 
 
 def _live_until(stage: Stage, reached: Callable[[], bool], advance: Advance) -> None:
-    """Lives week after week until something is reached, at the latest until autumn."""
+    """Lives day after day until something is reached, at the latest until autumn."""
     while not reached() and stage.served["at"] < AUTUMN:
-        week = min(from_us(parse_time(stage.served["at"]) + DAY).date().isoformat(), AUTUMN)
-        _live(stage, stage.served["at"], week, advance)
+        tomorrow = min(from_us(parse_time(stage.served["at"]) + DAY).date().isoformat(), AUTUMN)
+        _live(stage, stage.served["at"], tomorrow, advance)
 
 
 def _live(stage: Stage, start: str, until: str, advance: Advance, *, asked_until: str = "") -> None:
@@ -491,7 +491,7 @@ def _window_numbers(window: Any) -> Numbers:
     performance = [item for item in window.findings if item.kind == "performance"]
     return {
         "start": format_time(window.start),
-        "days": (window.end - window.start) // (DAY // SECOND * SECOND),
+        "days": (window.end - window.start) // DAY,
         "rows": window.rows,
         "labelled": window.labelled,
         "performance": {item.subject: [item.statistic, item.bound, item.ratio] for item in performance},

@@ -145,5 +145,11 @@ def _conclusion(question: Ask, gain: Estimate, verdict: Verdict) -> str:
     return f"these rows cannot tell whether it is worse{f' by more than the {margin:g} allowed' if margin else ''}"
 
 
+def rounded(value: float, digits: int = 4, *, sign: str = "") -> str:
+    """A number with so many significant digits; a large one with all its digits before the point, never as 1.8e+05."""
+    large = 10.0**digits <= abs(value) < 1e12
+    return f"{value:{sign},.0f}" if large else f"{value + 0.0:{sign}.{digits}g}"
+
+
 def _number(value: float) -> str:
-    return f"{value + 0.0:.4g}" if abs(value) >= 0.001 or value == 0 else f"{value:.2g}"
+    return rounded(value) if abs(value) >= 0.001 or value == 0 else f"{value:.2g}"

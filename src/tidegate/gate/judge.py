@@ -27,6 +27,7 @@ from tidegate.records.report import Problem, Report
 CANDIDATE = "prediction of the candidate"
 CHAMPION = "prediction of the champion"
 OUTPUTS = {"binary": "probability", "multiclass": "label", "regression": "prediction"}
+"""The output of a task that metrics are computed from."""
 
 
 class Predicts(Protocol):
@@ -94,8 +95,8 @@ def judge(
 ) -> Judgement:
     """Compares a candidate with the champion, or with the declared baseline where there is none, on a frozen snapshot.
 
-    The candidate's inputs must stand in the snapshot and must be known at prediction time by its contract; it must not have
-    been trained on this snapshot. Any failure of reading, loading or predicting is a problem of the report.
+    The candidate's inputs must stand in the snapshot, must be known at prediction time by its contract, and cannot be the
+    label; it must not have been trained on this snapshot. Any failure of reading, loading or predicting is a problem of the report.
 
     Raises:
         UsageError: the policy has no gate.
@@ -176,8 +177,12 @@ def _refuse_unfair(
     if _trained_on(candidate, snapshot, datasets):
         what = f"leakage: {candidate.ref} was trained on {snapshot.ref}, the very rows that it is judged by"
         problems.append(Problem(code="leakage", what=what, fix="train on other rows, or judge on a newer snapshot"))
+    inputs = candidate.manifest.signature.input_names
+    if gate.label in inputs:
+        what = f"{candidate.ref} takes {gate.label}, which is the label itself"
+        problems.append(Problem(code="label-is-input", what=what, fix="train without it: it is what the model shall tell"))
     contract = datasets.contract(snapshot)
-    peeked = sorted(set(candidate.manifest.signature.input_names) & contract.later_columns) if contract else []
+    peeked = sorted((set(inputs) - {gate.label}) & contract.later_columns) if contract else []
     if peeked:
         what = (
             f"{candidate.ref} takes {', '.join(peeked)}, which by the contract of {snapshot.ref} is not known at prediction time"

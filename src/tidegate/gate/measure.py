@@ -10,11 +10,12 @@ import numpy as np
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.metrics import Metric
 from tidegate.stats import cells, delong, losses, proportions
-from tidegate.stats.estimate import Codes, Estimate, Floats
+from tidegate.stats.estimate import Codes, Estimate, Floats, cluster_sums
 
 MIN_ROWS = 30
 MIN_CLUSTERS = 10
 MIN_CLASS = 10
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 class Measured(NamedTuple):
@@ -49,6 +50,10 @@ def shortage(metric: Metric, evidence: Evidence) -> tuple[str, int | None]:
     clusters = evidence.cluster_count
     if clusters is not None and clusters < MIN_CLUSTERS:
         return f"{clusters} clusters are too few: at least {MIN_CLUSTERS} are needed", None
+    counted, needed = _effective(evidence), MIN_ROWS if clusters is None else MIN_CLUSTERS
+    if counted < needed:
+        what = "the weights are" if clusters is None else "the clusters are"
+        return f"{what} so uneven that they count as {counted:.1f} equal ones: at least {needed} are needed", None
     if evidence.task == "binary" and metric.name.partition("@")[0] in {"roc_auc", "precision", "recall", "f1"}:
         ones = int((evidence.labels > 0).sum())
         scarce, name = (
@@ -58,6 +63,20 @@ def shortage(metric: Metric, evidence: Evidence) -> tuple[str, int | None]:
             more = -(-evidence.rows * (MIN_CLASS - scarce) // scarce) if scarce else None
             return f"{scarce} rows {name} are too few: at least {MIN_CLASS} are needed", more
     return "", None
+
+
+def _effective(evidence: Evidence) -> float:
+    """How many equal rows (clusters, if there are any) these are worth: a few heavy ones make every interval too narrow.
+
+    Source: Kish, Survey Sampling (1965), section 11.7; of clusters: Carter, Schnepel & Steigerwald, Rev. Econ. Stat. 99 (2017).
+    """
+    if evidence.clusters is None and evidence.weights is None:
+        return float(evidence.rows)
+    sizes = np.ones(evidence.rows) if evidence.weights is None else evidence.weights
+    if evidence.clusters is not None:
+        sizes = cluster_sums(sizes / max(float(sizes.max()), _TINY), evidence.clusters)
+    shares = sizes / max(float(sizes.max()), _TINY)
+    return float(shares.sum() ** 2 / max(float(np.square(shares).sum()), _TINY))
 
 
 def _losses(metric: Metric, evidence: Evidence, confidence: float) -> Measured:

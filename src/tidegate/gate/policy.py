@@ -57,7 +57,11 @@ def load_check_policy(path: Path) -> CheckPolicy:
     try:
         mapping = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
-        raise NotFoundError("policy-not-found", f"no policy file {path}", fix="check the path given with --policy") from None
+        raise NotFoundError(
+            "policy-not-found",
+            f"no policy file {path}",
+            fix="check its path (--policy FILE), or write one: docs/reference/gate-policy.md",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError("bad-toml", f"{path} is not valid TOML", why=str(error), fix="mend the line that is named") from None
     return parse_check_policy(mapping)
@@ -74,6 +78,9 @@ def parse_check_policy(mapping: Mapping[str, Any]) -> CheckPolicy:
     _check_rules(mapping.get("rules"), "rules")
     policy = _convert(mapping, CheckPolicy, "the policy")
     _check_confidence(policy.confidence)
+    for key in ("label", "candidate"):
+        if not getattr(policy, key):
+            raise UsageError("bad-policy", f"{key} of the policy names no column", fix=f'write {key} = "COLUMN"')
     for position, rule in enumerate(policy.rules):
         check_rule(rule, policy.task, f"rules[{position}]")
         if rule.test != "floor" and not policy.champion:
@@ -185,7 +192,7 @@ def _check_rules(rules: Any, where: str) -> None:
             "no-rules",
             f"{where} holds no rule",
             why="without a rule nothing is asked, and nothing can pass",
-            fix="add a [[rules]] table",
+            fix="write [[rules]] with two brackets: it is a list" if isinstance(rules, Mapping) else "add a [[rules]] table",
         )
     for position, rule in enumerate(rules):
         here = f"{where}[{position}]"

@@ -11,6 +11,7 @@ import zlib
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from tidegate.gate.bound import Answer, answer, ask_slice, interval
 from tidegate.gate.evidence import Evidence
@@ -74,25 +75,18 @@ def _none_worse(results: list[SliceResult], answers: list[Answer], confidence: f
     judged: list[SliceResult] = []
     for place, result in enumerate(results):
         if place not in adjusted:
-            judged.append(_with(result, Verdict.INCONCLUSIVE, f"{result.reason}; too small to be proven worse"))
+            judged.append(replace(result, verdict=Verdict.INCONCLUSIVE, reason=f"{result.reason}; too small to be proven worse"))
         elif adjusted[place] <= 1 - confidence:
-            judged.append(_with(result, Verdict.FAIL, f"{result.reason}; proven worse (Holm p = {adjusted[place]:.2g})"))
+            judged.append(
+                replace(result, verdict=Verdict.FAIL, reason=f"{result.reason}; proven worse (Holm p = {adjusted[place]:.2g})")
+            )
         else:
-            judged.append(_with(result, Verdict.PASS, f"{result.reason}; not proven worse (Holm p = {adjusted[place]:.2g})"))
+            judged.append(
+                replace(
+                    result, verdict=Verdict.PASS, reason=f"{result.reason}; not proven worse (Holm p = {adjusted[place]:.2g})"
+                )
+            )
     return judged
-
-
-def _with(result: SliceResult, verdict: Verdict, reason: str) -> SliceResult:
-    return SliceResult(
-        column=result.column,
-        value=result.value,
-        rows=result.rows,
-        verdict=verdict,
-        candidate=result.candidate,
-        champion=result.champion,
-        difference=result.difference,
-        reason=reason,
-    )
 
 
 def _over_all(found: Answer, result: SliceResult, rows: int) -> int | None:

@@ -18,12 +18,12 @@ from tidegate.records.decision import DecisionState
 from tidegate.records.health import CheckState
 from tidegate.records.names import parse_reference
 from tidegate.records.verdict import Verdict
+from tidegate.store.sql.database import journal_mode
 
 VERIFICATION = "verification"
 """Kind of the documents that ``store verify`` leaves."""
 
 _VERIFIED_WITHIN = 30 * DAY
-_WAL_IS_SAFE = (3, 51, 3)
 
 
 class Answer(NamedTuple):
@@ -95,7 +95,7 @@ def _journal_safe(rooms: Rooms, _facts: Sequence[ModelFacts]) -> Answer:
     with rooms.store.database.read() as connection:
         mode = str(connection.exec_driver_sql("PRAGMA journal_mode").scalar()).lower()
     told = f"SQLite {sqlite3.sqlite_version}, journal mode {mode}"
-    return _fail(told) if mode == "wal" and sqlite3.sqlite_version_info < _WAL_IS_SAFE else _ok(told)
+    return _fail(told) if mode == "wal" and journal_mode() != "WAL" else _ok(told)
 
 
 def _ledger_holds(model: ModelFacts) -> Answer:

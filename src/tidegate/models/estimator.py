@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from tidegate.errors import BadInputError, missing_extra
 from tidegate.frames import Columns
-from tidegate.models.signature import MATRIX
 from tidegate.records.model import Tensor
+from tidegate.records.names import nearest
 from tidegate.records.policy import Task
 
 
@@ -70,6 +70,13 @@ def native_model(estimator: Any, task: Task, inputs: list[Tensor]) -> NativeMode
     Raises:
         BadInputError: it is not fitted, cannot give what the task needs, or was trained on other columns.
     """
+    if task not in ("binary", "multiclass", "regression"):
+        raise BadInputError(
+            "task-not-packed",
+            f"a model for the task {task!r} cannot be packed",
+            why="packages hold binary, multiclass and regression models",
+            fix=nearest(str(task), ["binary", "multiclass", "regression"]),
+        )
     wanted = "predict" if task == "regression" else "predict_proba"
     if not hasattr(estimator, wanted):
         raise BadInputError(
@@ -150,8 +157,3 @@ def dataframe(columns: Columns) -> Any:
             raise missing_extra("sklearn", "pandas", "a model that was trained on a dataframe") from None
         return pl.DataFrame(plain)
     return pd.DataFrame(plain)
-
-
-def is_matrix(inputs: list[Tensor]) -> bool:
-    """Whether the signature is one matrix."""
-    return len(inputs) == 1 and inputs[0].name == MATRIX

@@ -37,7 +37,7 @@ class Models:
         self._author = author
 
     def register(self, candidate: Candidate, *, lineage: Lineage | None = None) -> ModelVersion:
-        """Packs a candidate as the next version; content that is already a version gives that version.
+        """Packs a candidate as the next version; content that is already a version, trained on the same, gives that version.
 
         Raises:
             BadInputError: the estimator does not fit its example, or no format can hold it.
@@ -71,7 +71,7 @@ class Models:
                 "bad-reference",
                 f"{ref!r} names no registered version",
                 why="here a version is a number or latest",
-                fix=f"write {reference.name}@latest; tidegate status {reference.name} tells which version serves",
+                fix=f"write {reference.name}@latest; tidegate release log {reference.name} tells which version serves",
             )
         numbers = version_numbers(self._bucket, reference.name)
         if not numbers:
@@ -153,12 +153,11 @@ class Models:
 
 
 def _same_content(one: Manifest, other: Manifest) -> bool:
-    return (one.files, one.signature, one.format, one.task, one.classes) == (
-        other.files,
-        other.signature,
-        other.format,
-        other.task,
-        other.classes,
+    """Whether two manifests say the same of the same package. What it was trained on counts: the gate judges by it."""
+    fields = ("files", "signature", "format", "task", "classes")
+    known = ("snapshots", "training_digest")
+    return all(getattr(one, field) == getattr(other, field) for field in fields) and all(
+        getattr(one.lineage, field) == getattr(other.lineage, field) for field in known
     )
 
 

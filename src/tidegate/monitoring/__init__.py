@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tidegate.monitoring.labels import Labels
     from tidegate.monitoring.monitor import Monitor
     from tidegate.monitoring.prediction_log import PredictionLog
-    from tidegate.monitoring.windows import Span, due_spans, span_of, window_length
+    from tidegate.monitoring.windows import Span, due_spans, read_windows, window_length
 
 __all__ = [
     "Labels",
@@ -25,7 +25,7 @@ __all__ = [
     "due_spans",
     "list_alerts",
     "raise_alert",
-    "span_of",
+    "read_windows",
     "window_length",
 ]
 
@@ -36,6 +36,6 @@ __getattr__, __dir__ = exports(
         "labels": ["Labels"],
         "monitor": ["Monitor"],
         "prediction_log": ["PredictionLog"],
-        "windows": ["Span", "due_spans", "span_of", "window_length"],
+        "windows": ["Span", "due_spans", "read_windows", "window_length"],
     },
 )

@@ -33,7 +33,7 @@ from tidegate.monitoring.quality import (
 from tidegate.monitoring.reference import References, told
 from tidegate.monitoring.scoring import label_numbers, score
 from tidegate.monitoring.thresholds import Thresholds
-from tidegate.monitoring.windows import Span, due_spans, span_of_key, window_key
+from tidegate.monitoring.windows import Span, closed_spans, due_spans, read_windows, window_key
 from tidegate.records.model import ModelVersion, Tensor
 from tidegate.records.monitoring import Finding, Window
 from tidegate.records.policy import ModelPolicy, MonitoringPolicy
@@ -103,14 +103,12 @@ class Monitor:
         return self._policy.monitoring
 
     def windows(self, *, limit: int = 0) -> list[Window]:
-        """The closed windows, oldest first; with ``limit`` only the newest ones."""
-        spans = self._closed()
-        found = (self._bucket.find(window_key(self._name, span)) for span in (spans[-limit:] if limit else spans))
-        return [msgspec.json.decode(blob.data, type=Window) for blob in found if blob]
+        """The closed windows: see ``tidegate.monitoring.read_windows``."""
+        return read_windows(self._bucket, self._name, limit=limit)
 
     def due(self, now: int) -> list[Span]:
         """The windows that ``close_windows`` would close."""
-        closed = set(self._closed())
+        closed = set(closed_spans(self._bucket, self._name))
         return [span for span in due_spans(self._log.days(), self.policy, now) if span not in closed]
 
     def close_windows(self, now: int) -> list[Window]:
@@ -131,9 +129,6 @@ class Monitor:
                 if self._bucket.put_if_absent(window_key(self._name, span), msgspec.json.encode(window)):
                     closed.append(window)
         return closed
-
-    def _closed(self) -> list[Span]:
-        return sorted(span_of_key(key) for key in self._bucket.keys(f"monitoring/{self._name}/windows/"))
 
     def _read(self, con: frames.Connection, span: Span) -> _Rows:
         # Labels count if they were known when the waiting time was over, not when this pass happens to run.

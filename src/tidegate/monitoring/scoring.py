@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.gate.evidence import Evidence
+from tidegate.gate.judge import OUTPUTS
 from tidegate.gate.measure import measure, shortage
 from tidegate.gate.metrics import Metric
 from tidegate.monitoring.performance import CONFIDENCE
@@ -33,7 +34,7 @@ def score(metric: Metric, task: str, labels: Floats, outputs: Mapping[str, NDArr
         labels: [n] labels: 0/1, places of classes, or numbers.
         outputs: [n] outputs by their names in the signature.
     """
-    name = {"binary": "probability", "multiclass": "label"}.get(task, "prediction")
+    name = OUTPUTS.get(task, "")
     if name not in outputs or labels.size == 0:
         return UNKNOWN
     predictions = numbers(outputs[name])

@@ -1,17 +1,24 @@
-"""Which spans of the prediction log are windows, and which of them are due to be closed. Pure."""
+"""Which spans of the prediction log are windows, which of them are due to be closed, and where closed ones are kept."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from tidegate.clock import DAY, format_time, parse_duration
-from tidegate.errors import UsageError
+from tidegate.errors import IntegrityError, UsageError
 from tidegate.monitoring.days import day_start
+from tidegate.records.monitoring import Window
 from tidegate.records.policy import MonitoringPolicy
+from tidegate.store.ports import Bucket
 
 MONDAY = 4 * DAY
 """The first Monday after the epoch, which was a Thursday."""
+
+_NAME = re.compile(r"(\d+)-(\d+)\.json")
 
 SILENT_WINDOWS = 3
 """So many windows without a prediction are closed (and alerted) in a row; then silence is old news."""
@@ -80,10 +87,37 @@ def _and_silence(span: Span, following: Span | None) -> Iterator[Span]:
 
 def window_key(model: str, span: Span) -> str:
     """Where a closed window is kept."""
-    return f"monitoring/{model}/windows/{span.start}-{span.end}.json"
+    return f"{_folder(model)}{span.start}-{span.end}.json"
 
 
-def span_of_key(key: str) -> Span:
-    """The span in a window's key."""
-    start, _, end = key.rsplit("/", 1)[-1].removesuffix(".json").partition("-")
-    return Span(int(start), int(end))
+def closed_spans(bucket: Bucket, model: str) -> list[Span]:
+    """The spans of a model's closed windows, oldest first; other files in their folder are left alone."""
+    names = (_NAME.fullmatch(key.removeprefix(_folder(model))) for key in bucket.keys(_folder(model)))
+    return sorted(Span(int(name[1]), int(name[2])) for name in names if name)
+
+
+def read_windows(bucket: Bucket, model: str, *, limit: int = 0) -> list[Window]:
+    """A model's closed windows, oldest first; with ``limit`` only the newest ones.
+
+    Raises:
+        IntegrityError: one cannot be read.
+    """
+    spans = closed_spans(bucket, model)
+    found = ((window_key(model, span), bucket.find(window_key(model, span))) for span in (spans[-limit:] if limit else spans))
+    return [_decoded(blob.data, key) for key, blob in found if blob]
+
+
+def _folder(model: str) -> str:
+    return f"monitoring/{model}/windows/"
+
+
+def _decoded(data: bytes, key: str) -> Window:
+    try:
+        return msgspec.json.decode(data, type=Window)
+    except msgspec.MsgspecError as error:
+        raise IntegrityError(
+            "window-damaged",
+            f"{key} is no window",
+            why=str(error)[:200],
+            fix="delete it: the next tidegate tick closes the window again",
+        ) from None

@@ -23,7 +23,7 @@ def load_pipeline(target: str, folder: Path) -> Pipeline[..., Any]:
         ConflictError: another module of that name was imported before.
         PipelineBrokenError: the module fails when it is imported.
     """
-    module, name = _module_and_name(target, folder)
+    module, name = import_target(target, folder)
     found = list_pipelines(module)
     by_name = {item.name: item for item in found.values()} | found
     if name in by_name:
@@ -43,7 +43,7 @@ def load_function(target: str, folder: Path) -> Callable[..., Any]:
         ConflictError: another module of that name was imported before.
         PipelineBrokenError: the module fails when it is imported.
     """
-    module, name = _module_and_name(target, folder)
+    module, name = import_target(target, folder)
     found: Any = getattr(module, name, None)
     if callable(found):
         return found
@@ -57,15 +57,24 @@ def list_pipelines(module: ModuleType) -> dict[str, Pipeline[..., Any]]:
     return {name: value for name, value in vars(module).items() if isinstance(value, Pipeline)}
 
 
-def _module_and_name(target: str, folder: Path) -> tuple[ModuleType, str]:
+def import_target(target: str, folder: Path) -> tuple[ModuleType, str]:
+    """Imports the module of ``module:name`` from a project folder; gives it with the name, which may not be in it.
+
+    Raises:
+        UsageError: the target is not ``module:name``, or there is no such module.
+        ConflictError: another module of that name was imported before.
+        PipelineBrokenError: the module fails when it is imported.
+    """
     module, colon, name = target.partition(":")
     if not (module and colon and name):
         raise UsageError(
             "bad-target",
             f"{target!r} names nothing in a module",
-            why="pipelines and functions are named by their module and name",
+            why="pipelines, functions and feature views are named by their module and name",
             fix="write module:function",
         )
+    if module.endswith(".py"):
+        raise UsageError("bad-target", f"{module!r} is a file", fix=f"write the module: {Path(module).stem}:{name}")
     return _import(module, folder), name
 
 

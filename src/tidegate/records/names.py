@@ -26,16 +26,21 @@ class Reference(NamedTuple):
         return int(self.version) if self.version.isdigit() else None
 
 
+def is_name(text: str) -> bool:
+    """Whether ``text`` is fit for a path, a URL and a column."""
+    return _NAME.fullmatch(text) is not None and ".." not in text
+
+
 def check_name(name: str, noun: str) -> str:
     """Returns ``name`` if it is fit for a path, a URL and a column.
 
     Raises:
         UsageError: it is empty, too long, or holds other characters than letters, digits, ``.``, ``_`` and ``-``.
     """
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not is_name(name):
         raise UsageError(
             "bad-name",
-            f"{name!r} cannot name a {noun}",
+            f"{name!r} cannot name {'an' if noun[:1] in 'aeiou' else 'a'} {noun}",
             why="a name has 1 to 100 letters, digits, dots, dashes or underscores and starts with a letter or digit",
             fix=f"choose a name like {re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.')[:100] or noun!r}",
         )
@@ -48,6 +53,8 @@ def parse_reference(text: str, noun: str) -> Reference:
     Raises:
         UsageError: the name or the version cannot be one.
     """
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - notebooks are not type-checked
+        raise UsageError("bad-reference", f"a {type(text).__name__} names no {noun}", fix=f"write it as text, such as '{noun}@3'")
     name, _, version = text.partition("@")
     check_name(name, noun)
     if "@" in text and not re.fullmatch(r"v?\d{1,9}|[a-z]+", version):
@@ -61,6 +68,6 @@ def parse_reference(text: str, noun: str) -> Reference:
 
 
 def nearest(word: str, valid: list[str]) -> str:
-    """``; did you mean 'x'?`` when a valid word is close to ``word``, else an empty text."""
+    """``did you mean 'x'?`` when a valid word is close to ``word``, else the list of all valid ones."""
     close = get_close_matches(word, valid, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"valid are: {', '.join(sorted(valid))}"

@@ -10,15 +10,26 @@ from typing import TYPE_CHECKING
 from tidegate.lazy import exports
 
 if TYPE_CHECKING:
+    from tidegate.release.audit import audit_ledger
     from tidegate.release.ledger import read_entries, read_pointer, verify_ledger
     from tidegate.release.release import PromotionPlan, Release, served_at
     from tidegate.release.state import LedgerState
 
-__all__ = ["LedgerState", "PromotionPlan", "Release", "read_entries", "read_pointer", "served_at", "verify_ledger"]
+__all__ = [
+    "LedgerState",
+    "PromotionPlan",
+    "Release",
+    "audit_ledger",
+    "read_entries",
+    "read_pointer",
+    "served_at",
+    "verify_ledger",
+]
 
 __getattr__, __dir__ = exports(
     __name__,
     {
+        "audit": ["audit_ledger"],
         "ledger": ["read_entries", "read_pointer", "verify_ledger"],
         "release": ["PromotionPlan", "Release", "served_at"],
         "state": ["LedgerState"],

@@ -92,14 +92,16 @@ def append(
 
 
 def move_pointer(bucket: Bucket, model: str) -> Pointer:
-    """Brings the pointer up to the ledger's newest entry, unless somebody else just did."""
+    """Makes the pointer what the ledger says, whatever it was (behind, damaged, of a longer ledger), unless somebody else just did."""
     while True:
-        cached, etag = _cached_pointer(bucket, model)
-        pointer = _followed(bucket, model, cached)
-        if pointer == cached:
+        before = bucket.find(pointer_key(model))  # first: the ledger that is read after it is never older
+        state = read_state(bucket, model)
+        pointer = Pointer(model=model, champion=state.champion, head=state.head, head_digest=state.head_digest)
+        data, etag = digests.canonical(pointer), before.etag if before else None
+        if before and before.data == data:
             return pointer
         try:
-            bucket.compare_and_swap(pointer_key(model), digests.canonical(pointer), etag)
+            bucket.compare_and_swap(pointer_key(model), data, etag)
         except ConflictError:
             continue
         return pointer

@@ -98,7 +98,8 @@ class Release:
 
     def newest_receipt(self, model: str, version: int) -> str:
         """The digest of the newest receipt of a version in the ledger, or an empty text."""
-        return next((item.receipt for item in reversed(self.state(model).judgements) if item.version == version), "")
+        judgement = self.state(model).newest_judgement(version)
+        return judgement.receipt if judgement else ""
 
     def approve(self, model: str, version: int, *, policy: ReleasePolicy, comment: str = "") -> LedgerEntry:
         """The actor consents to what the version's newest receipt says.
@@ -187,7 +188,8 @@ class Release:
         return append(self._bucket, model, decide, clock=self._clock, actor=self._actor)[1]
 
     def _plan(self, state: LedgerState, model: str, version: int, policy: ReleasePolicy) -> PromotionPlan:
-        found = next((item.receipt for item in reversed(state.judgements) if item.version == version), "")
+        judgement = state.newest_judgement(version)
+        found = judgement.receipt if judgement else ""
         receipt = self.receipt(model, found) if found else None
         request = Request(model, version, receipt, found, policy, self._clock.now())
         answers: list[tuple[str, TidegateError | None]] = []
@@ -201,7 +203,7 @@ class Release:
 
     def _consent(self, state: LedgerState, model: str, version: int, policy: ReleasePolicy, comment: str) -> Approved:
         ref = f"{model}@{version}"
-        judgement = next((item for item in reversed(state.judgements) if item.version == version), None)
+        judgement = state.newest_judgement(version)
         if judgement is None or judgement.verdict is not Verdict.PASS:
             verdict = judgement.verdict if judgement else "not judged"
             raise RefusedError(

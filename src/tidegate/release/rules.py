@@ -110,6 +110,13 @@ def _pointer_stands(state: LedgerState, request: Request) -> TidegateError | Non
         return None
     now = f"{request.model}@{state.champion.version}" if state.champion.version else "nothing"
     then = f"{request.model}@{request.receipt.baseline.version}" if request.receipt.baseline.version else "nothing"
+    if state.champion.version == request.version:
+        return ConflictError(
+            "pointer-moved",
+            f"{request.ref} serves already, since ledger entry {state.champion.move}",
+            why="what the gate found about it was used for that move",
+            fix=f"nothing is to be done: tidegate release log {request.model}",
+        )
     return ConflictError(
         "pointer-moved",
         f"the champion moved since the gate judged {request.ref}: {now} serves since ledger entry {state.champion.move}",

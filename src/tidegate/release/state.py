@@ -58,6 +58,10 @@ class LedgerState:
     head: int = 0
     head_digest: str = ""
 
+    def newest_judgement(self, version: int) -> Judgement | None:
+        """The newest verdict on a version, or None."""
+        return next((item for item in reversed(self.judgements) if item.version == version), None)
+
 
 def fold(entries: Iterable[tuple[str, LedgerEntry]], start: LedgerState | None = None) -> LedgerState:
     """The state after ``entries`` (digest and entry, in order)."""

@@ -12,7 +12,7 @@ from tidegate.gate import read_report
 from tidegate.release import read_entries
 from tidegate.server.answers import path_digest, path_id, path_name, path_number, query_limit
 from tidegate.server.pages.models import known_model
-from tidegate.server.stored import read_alerts, read_decision, read_decisions, read_windows
+from tidegate.server.stored import newest_windows, read_alerts, read_decision, read_decisions
 from tidegate.server.summary import model_names, summarise
 from tidegate.workspace import Workspace
 
@@ -88,7 +88,7 @@ def receipt(workspace: Workspace, request: Request) -> Any:
 
 def windows(workspace: Workspace, request: Request) -> Any:
     """The closed windows of a model, oldest first."""
-    return read_windows(workspace, known_model(workspace, request), limit=query_limit(request, 400, 10_000))
+    return newest_windows(workspace, known_model(workspace, request), limit=query_limit(request, 400, 10_000))
 
 
 def alerts(workspace: Workspace, request: Request) -> Any:
@@ -116,7 +116,7 @@ def dataset(workspace: Workspace, request: Request) -> Any:
     name = path_name(request, "dataset", "dataset")
     found = workspace.datasets.list(name)
     if not found:
-        raise NotFoundError("no-such-dataset", f"there is no dataset {name}", fix="see /api/v1/data")
+        raise NotFoundError("dataset-not-found", f"there is no dataset {name}", fix="see /api/v1/data")
     return found
 
 

@@ -15,7 +15,7 @@ from tidegate.records.model import ModelVersion
 from tidegate.records.monitoring import Alert, Finding, Severity, Window
 from tidegate.records.policy import ModelPolicy
 from tidegate.records.verdict import Verdict
-from tidegate.server.stored import read_decisions, read_windows
+from tidegate.server.stored import newest_windows, read_decisions
 from tidegate.workspace import Workspace
 
 PAGING = frozenset(kind for kind, severity in SEVERITIES.items() if severity is Severity.PAGE)
@@ -80,7 +80,7 @@ def summarise(workspace: Workspace, name: str) -> ModelSummary:
     entries = workspace.release.history(name)
     state = workspace.release.state(name)
     champion = serving_since(entries)
-    windows = read_windows(workspace, name, limit=60)
+    windows = newest_windows(workspace, name, limit=60)
     window = windows[-1] if windows else None
     condition, sentence = _condition(champion, window)
     decision = next((item for item in read_decisions(workspace, name) if not item.state.is_final), None)

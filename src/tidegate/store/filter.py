@@ -97,10 +97,14 @@ def _unparsable(text: str, rest: str) -> UsageError:
     )
 
 
+_DEEPEST = 50
+
+
 class _Parser:
     def __init__(self, tokens: list[_Token], text: str) -> None:
         self._tokens = tokens
         self._text = text
+        self._depth = 0
 
     def whole(self) -> Comparison | Combination:
         tree = self._combination("or")
@@ -118,7 +122,11 @@ class _Parser:
     def _term(self) -> Comparison | Combination:
         token = self._next("word", "paren")
         if token.text == "(":
+            self._depth += 1
+            if self._depth > _DEEPEST:
+                raise _unparsable(self._text[:100], "(" * 3)
             tree = self._combination("or")
+            self._depth -= 1
             if self._next("paren").text != ")":
                 raise _unparsable(self._text, ")")
             return tree

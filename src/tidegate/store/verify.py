@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from tidegate import digest
+from tidegate.errors import NotFoundError
 from tidegate.store.objects import object_key
 from tidegate.store.ports import Bucket
 
 _PREFIX = "objects/sha256/"
+_OBJECT = re.compile(r"objects/sha256/([0-9a-f]{2})/([0-9a-f]{62})")
 
 
 def object_digests(bucket: Bucket) -> list[str]:
-    """The digests that the bucket's objects claim to have by their names."""
-    return ["".join(key.removeprefix(_PREFIX).split("/")) for key in bucket.keys(_PREFIX)]
+    """The digests that the bucket's objects claim to have by their names; what is named otherwise is no object."""
+    return [match[1] + match[2] for key in bucket.keys(_PREFIX) if (match := _OBJECT.fullmatch(key))]
 
 
 def changed_objects(bucket: Bucket, digests: list[str], *, advance: Callable[[], None] = lambda: None) -> list[str]:
-    """Re-hashes objects and names those whose bytes are not what their name says. ``advance`` is called after each."""
+    """Re-hashes objects and names those whose bytes are not what their name says or cannot be read. ``advance`` is called after each."""
     changed: list[str] = []
     for name in digests:
-        if digest.of_file(bucket.local(object_key(name))) != name:
+        try:
+            found = digest.of_file(bucket.local(object_key(name)))
+        except (NotFoundError, OSError):  # a link to nothing, or no permission: it is not what it was
+            found = ""
+        if found != name:
             changed.append(name)
         advance()
     return changed

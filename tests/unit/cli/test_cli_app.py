@@ -128,6 +128,15 @@ def test_runs_are_listed_shown_and_compared(capsys, project):
     _, out, _ = tidegate(capsys, "run", "show", "d8")
     assert "depth" in out
     assert "FINISHED" in out
+    assert not [line for line in out.splitlines() if line.endswith(" ")]
+    code, _, err = tidegate(capsys, "run", "compare", "d8")
+    assert (code, "one run has nothing to be compared with" in err) == (2, True)
+
+
+def test_a_folder_that_is_not_there_is_a_usage_error(capsys, tmp_path):
+    code, _, err = tidegate(capsys, "-C", str(tmp_path / "typo"), "run", "list")
+    assert (code, "no folder" in err) == (2, True)
+    assert not (tmp_path / "typo").exists()
 
 
 def test_store_verify_finds_a_changed_object(capsys, project):

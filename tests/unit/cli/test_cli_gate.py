@@ -68,7 +68,7 @@ def test_a_bad_policy_is_a_usage_error(tmp_path: Path, policy: Path, capsys: pyt
 
 
 def test_a_reference_is_taken_for_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["gate", "delay@1"], ["gate", "run", "delay@1"]):
+    for words in (["gate", "delay@1"], ["gate", "run", "delay@1"], ["gate", "delay"]):
         with pytest.raises(SystemExit) as ended:
             main(["-C", str(tmp_path), *words, "--json"])
         assert ended.value.code == 1

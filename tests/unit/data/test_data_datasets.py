@@ -177,7 +177,7 @@ def test_references_lead_to_snapshots_without_the_catalog(datasets: Datasets, ta
     ):
         with pytest.raises(kind) as caught:
             datasets.get(ref)
-        assert says in caught.value.why
+        assert says in caught.value.why + caught.value.fix
 
 
 def test_verify_names_what_is_changed_and_what_is_missing(datasets: Datasets, folder: Path, table: Path, store: Store) -> None:

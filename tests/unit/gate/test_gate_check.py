@@ -11,9 +11,11 @@ from gate_rows import binary_rows, policy, rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidegate.errors import UsageError
 from tidegate.gate import check, parse_report, report_bytes
 from tidegate.gate.decide import decide
 from tidegate.gate.evidence import Evidence
+from tidegate.gate.policy import parse_check_policy
 from tidegate.records.report import RuleResult
 from tidegate.records.verdict import Verdict
 
@@ -33,6 +35,19 @@ def test_a_better_model_passes_and_a_worse_fails(metric: str, keys: dict[str, st
     assert _one(ROWS, rule(metric), **worse, **keys).verdict is Verdict.FAIL
     assert _one(ROWS, rule(metric, "not_worse", margin=0.001), **worse, **keys).verdict is Verdict.FAIL
     assert _one(ROWS, rule(metric, "not_worse", margin=0.9), **worse, **keys).verdict is Verdict.PASS
+
+
+def test_the_policy_may_be_a_file_or_a_mapping(tmp_path: Path) -> None:
+    keys = {"task": "binary", "label": "label", "candidate": "new", "champion": "old", "rules": [rule("log_loss")]}
+    file = tmp_path / "gate.toml"
+    file.write_text(
+        'task = "binary"\nlabel = "label"\ncandidate = "new"\nchampion = "old"\n'
+        '[[rules]]\nmetric = "log_loss"\ntest = "superior"\n'
+    )
+    for given_as in (file, str(file), keys):
+        assert check(ROWS, given_as) == check(ROWS, parse_check_policy(keys))
+    with pytest.raises(UsageError, match="unknown key 'lable'"):
+        check(ROWS, keys | {"lable": "label"})
 
 
 def test_the_values_are_scikit_learns() -> None:
@@ -272,3 +287,26 @@ def test_a_harmless_model_with_twenty_slices_is_seldom_called_worse() -> None:
         asked = policy(rule("accuracy", "not_worse", margin=0.0, slices=["g"], slice_mode="none_worse"))
         called += any(part.verdict is Verdict.FAIL for part in check(rows, asked).rules[0].slices)
     assert called / 40 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy", "roc_auc"])
+def test_a_few_heavy_rows_or_clusters_never_pass(metric: str) -> None:
+    rows = binary_rows()
+    assert check(rows, policy(rule(metric), weight="weight", cluster="tail")).verdict is Verdict.PASS
+    heavy = rows | {"weight": np.where(np.arange(2000) == 0, 1e300, 1.0)}
+    found = _one(heavy, rule(metric), weight="weight")
+    assert (found.verdict, "count as 1.0 equal ones" in found.reason) == (Verdict.INCONCLUSIVE, True)
+    lumped = rows | {"tail": np.maximum(np.arange(2000) - 1900, 0)}
+    found = _one(lumped, rule(metric), cluster="tail")
+    assert (found.verdict, "clusters are so uneven" in found.reason) == (Verdict.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize("key", ["label", "candidate"])
+def test_a_column_without_a_name_is_refused(key: str) -> None:
+    with pytest.raises(UsageError, match=f"{key} of the policy names no column"):
+        policy(**{key: ""})
+
+
+def test_a_column_that_holds_no_numbers_at_all_is_invalid() -> None:
+    found = check(binary_rows() | {"new": np.ones(2000) * 1j}, policy())
+    assert (found.verdict, [problem.code for problem in found.problems]) == (Verdict.INVALID, ["not-a-frame"])

@@ -123,6 +123,12 @@ def test_a_peek_into_the_future_is_invalid(desk: Desk) -> None:
     assert "dep_delay" in found.report.sentence
 
 
+def test_the_label_as_an_input_is_invalid(desk: Desk) -> None:
+    found = desk.judge(desk.version("wind", "late"))
+    assert _codes(found) == ["label-is-input"]
+    assert "late" in found.report.sentence
+
+
 def test_training_on_the_evaluation_rows_is_invalid(desk: Desk) -> None:
     again = desk.datasets.snapshot(_frame(1500, 2), "other-name")
     for version in (

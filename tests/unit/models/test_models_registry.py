@@ -57,6 +57,18 @@ def test_the_same_content_is_the_same_version(models, candidate, boosted, flight
     assert [version.ref for version in models.list("delay")] == ["delay@2", "delay@1"]
 
 
+def test_the_same_content_trained_on_other_rows_is_another_version(models, candidate):
+    models.register(candidate)
+    again = models.register(replace(candidate, trained_on=["flights-eval@1"]))
+    assert (again.version, again.manifest.lineage.snapshots) == (2, ["flights-eval@1"])
+
+
+def test_an_unknown_task_is_named(models, candidate):
+    with pytest.raises(BadInputError, match="'binray' cannot be packed") as caught:
+        models.register(replace(candidate, task="binray"))
+    assert caught.value.fix == "did you mean 'binary'?"
+
+
 def test_a_candidate_survives_a_pipelines_cache(models, candidate):
     assert models.register(pickle.loads(pickle.dumps(candidate))) == models.register(candidate)
 

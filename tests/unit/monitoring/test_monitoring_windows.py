@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.clock import DAY, from_us, parse_time
-from tidegate.errors import UsageError
-from tidegate.monitoring.windows import SILENT_WINDOWS, due_spans, span_of, span_of_key, window_key, window_length
+from tidegate.errors import IntegrityError, UsageError
+from tidegate.monitoring.windows import (
+    SILENT_WINDOWS,
+    closed_spans,
+    due_spans,
+    read_windows,
+    span_of,
+    window_key,
+    window_length,
+)
+from tidegate.records.monitoring import Window
 from tidegate.records.policy import MonitoringPolicy
+from tidegate.store.bucket import FolderBucket
 
 WEEKLY = MonitoringPolicy(window="1w", label_wait="1d")
 DAILY = MonitoringPolicy(window="1d", label_wait="1d")
@@ -48,6 +61,17 @@ def test_a_window_is_a_whole_number_of_days() -> None:
     assert caught.value.code == "bad-window"
 
 
-def test_a_key_tells_its_span() -> None:
-    span = span_of(parse_time("2013-06-03"), 7 * DAY)
-    assert span_of_key(window_key("delay", span)) == span
+def test_closed_windows_are_read_in_order_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    bucket = FolderBucket(tmp_path)
+    spans = [span_of(parse_time(day), 7 * DAY) for day in ("2013-06-10", "2013-06-03")]
+    for span in spans:
+        window = Window(model="delay", start=span.start, end=span.end, versions=[], rows=0, labelled=0, closed_at=0, findings=[])
+        bucket.put_if_absent(window_key("delay", span), msgspec.json.encode(window))
+    bucket.put_if_absent("monitoring/delay/windows/notes.txt", b"somebody's own file")
+    assert closed_spans(bucket, "delay") == sorted(spans)
+    assert [window.start for window in read_windows(bucket, "delay")] == sorted(span.start for span in spans)
+    assert [window.start for window in read_windows(bucket, "delay", limit=1)] == [max(spans).start]
+    bucket.put_if_absent(window_key("delay", span_of(parse_time("2013-06-17"), 7 * DAY)), b"{")
+    with pytest.raises(IntegrityError) as caught:
+        read_windows(bucket, "delay")
+    assert caught.value.code == "window-damaged"

@@ -5,12 +5,14 @@ import tempfile
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest_release_house import House
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tidegate import digest
 from tidegate.clock import DAY, Clock
 from tidegate.errors import ApprovalMissing, ConflictError, IntegrityError, RefusedError, TidegateError, UsageError
 from tidegate.records.policy import ReleasePolicy
@@ -269,6 +271,18 @@ def test_a_missing_entry_and_a_cut_ledger_are_noticed(house):
     assert any("cut short" in problem for problem in verify_ledger(house.bucket, "delay"))
     house.bucket.delete("models/delay/ledger/00000003.json")
     assert any("one is missing" in problem for problem in verify_ledger(house.bucket, "delay"))
+
+
+@pytest.mark.parametrize("present", [b"{", None])
+def test_the_next_move_mends_a_pointer_that_is_damaged_or_ahead(house, present):
+    house.champion(1)
+    house.champion(2)
+    blob = house.bucket.find("models/delay/current.json")
+    pointer = msgspec.structs.replace(read_pointer(house.bucket, "delay"), head=999)
+    house.bucket.compare_and_swap("models/delay/current.json", present or digest.canonical(pointer), blob.etag)
+    house.release("ana").rollback("delay", reason="bad")
+    assert read_pointer(house.bucket, "delay").champion.version == 1
+    assert verify_ledger(house.bucket, "delay") == []
 
 
 def test_a_plan_explains_and_changes_nothing(house):

@@ -31,6 +31,8 @@ def client(project: Workspace) -> Client:
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Client]:
     """A client of a project in which nothing has happened."""
-    workspace = Workspace.open(tmp_path / "empty")
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    workspace = Workspace.open(folder)
     yield Client(create_app(workspace))
     workspace.store.close()

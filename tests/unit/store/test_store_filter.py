@@ -45,6 +45,7 @@ def test_nothing_filters_nothing():
         ("stat = 'x'", "did you mean 'state'"),
         ("metrics.loss << 1", "cannot be read"),
         ("; drop table runs", "cannot be read"),
+        ("(" * 1900, "cannot be read"),
     ],
 )
 def test_what_cannot_be_read_says_where(text, part):

@@ -35,3 +35,13 @@ def test_untouched_objects_verify(bucket):
     counted = []
     assert changed_objects(bucket, object_digests(bucket), advance=lambda: counted.append(1)) == []
     assert (sorted(object_digests(bucket)), len(counted)) == (digests, 5)
+
+
+def test_strays_and_links_to_nothing_do_not_end_the_search(bucket):
+    digest = put_object(bucket, b"data")
+    path = bucket.local(object_key(digest))
+    path.unlink()
+    path.symlink_to("/nowhere")
+    (path.parent / ".DS_Store").write_bytes(b"")
+    bucket.put_if_absent("objects/sha256/README", b"x")
+    assert changed_objects(bucket, object_digests(bucket)) == [digest]

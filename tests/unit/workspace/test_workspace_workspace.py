@@ -1,11 +1,15 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from textwrap import dedent
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 
-from tidegate.errors import ApprovalMissing, ConflictError, NotFoundError, UsageError
+from tidegate.errors import ApprovalMissing, BadInputError, ConflictError, NotFoundError, UsageError
+from tidegate.models import Candidate
 from tidegate.records.verdict import Verdict
 from tidegate.store import object_key
 from tidegate.workspace import Workspace
@@ -168,8 +172,18 @@ def test_everything_verifies_and_a_change_is_named(project):
     path.chmod(0o644)
     path.write_bytes(b"other")
     assert any("changed" in problem for problem in workspace.verify().problems)
+    workspace.store.bucket.delete("models/sums/versions/2/manifest.json")
+    snapshot = workspace.store.bucket.local("datasets/rows/00000001/manifest.json")
+    snapshot.chmod(0o644)
+    snapshot.write_bytes(b"{")
+    (snapshot.parents[2] / ".DS_Store").write_bytes(b"")
+    (workspace.store.bucket.local("models/sums/current.json").parents[1] / ".DS_Store").write_bytes(b"")
+    problems = workspace.verify().problems
+    assert any("the document of rows@1 was changed" in problem for problem in problems)
+    assert any("sums@2 is missing" in problem for problem in problems)
+    assert any("was changed on disk" in problem for problem in problems)
     states = [document.state for document in workspace.store.documents.list("verification")]
-    assert sorted(states) == ["ok", "problems"]
+    assert sorted(states) == ["ok", "problems", "problems"]
 
 
 def test_the_index_is_rebuilt_from_the_bucket(project):
@@ -203,3 +217,26 @@ def test_a_fixed_time_is_marked_in_the_ledger(project):
     workspace.release.freeze("sums", reason="holiday")
     entry = workspace.release.history("sums")[-1]
     assert (entry.clock, entry.at) == ("replay", workspace.clock.now())
+
+
+def test_what_a_candidate_was_trained_on_must_be_there(project):
+    workspace = Workspace.open(project)
+    candidate = Candidate("sums", LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0]), np.array([[1.0], [2.0]]), "regression")
+    with pytest.raises(NotFoundError, match="no dataset trian"):
+        workspace.register(replace(candidate, trained_on=["trian@1"]))
+    assert workspace.register(replace(candidate, trained_on="train@latest")).manifest.lineage.snapshots == ["train@1"]
+    with pytest.raises(UsageError, match="a LinearRegression is no candidate"):
+        workspace.register(candidate.estimator)
+    with pytest.raises(UsageError, match="a int names no model"):
+        workspace.judge(1)
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path):
+    with pytest.raises(UsageError, match="no folder"):
+        Workspace.open(tmp_path / "typo")
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_store_is_no_data(project):
+    with pytest.raises(BadInputError, match="is a store of Tidegate"):
+        Workspace.open(project).datasets.snapshot(project, "everything")

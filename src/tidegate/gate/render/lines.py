@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tidegate.gate.bound import rounded
 from tidegate.records.report import Interval, Report, RuleResult, SliceResult
 from tidegate.records.verdict import Verdict
 
@@ -62,12 +63,12 @@ def asked(rule: RuleResult) -> str:
 
 def number(value: float | None) -> str:
     """Four significant digits, or a dash."""
-    return "-" if value is None else f"{value + 0.0:.4g}"
+    return "-" if value is None else rounded(value)
 
 
 def signed(value: float | None) -> str:
     """Three significant digits with the sign, or a dash."""
-    return "-" if value is None else f"{value + 0.0:+.3g}"
+    return "-" if value is None else rounded(value, 3, sign="+")
 
 
 def spread(interval: Interval) -> str:

@@ -28,7 +28,7 @@ def show_dataset(workspace: Workspace, request: Request) -> Page:
     name = path_name(request, "dataset", "dataset")
     snapshots = workspace.datasets.list(name)
     if not snapshots:
-        raise NotFoundError("no-such-dataset", f"there is no dataset {name}", fix="see /data")
+        raise NotFoundError("dataset-not-found", f"there is no dataset {name}", fix="see /data")
     return Page("dataset.html", name, "data", {"name": name, "snapshots": snapshots})
 
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from tidegate.server.pages import charts
 from tidegate.server.pages.models import known_model
 from tidegate.server.pages.rendering import Page
-from tidegate.server.stored import read_alerts, read_windows
+from tidegate.server.stored import newest_windows, read_alerts
 from tidegate.server.summary import model_names, summarise, urgency
 from tidegate.workspace import Workspace
 
@@ -24,7 +24,7 @@ def list_monitored(workspace: Workspace, _request: Request) -> Page:
 def show_monitoring(workspace: Workspace, request: Request) -> Page:
     """The windows of one model."""
     name = known_model(workspace, request)
-    windows = read_windows(workspace, name)
+    windows = newest_windows(workspace, name)
     quality = (
         charts.ratios(windows, QUALITY) if any(item.kind in QUALITY for window in windows for item in window.findings) else None
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from tidegate.store.sql.database import Database
 from tidegate.store.sql.tables import journal_positions, metric_points, metrics, run_artifacts, run_params, run_tags, runs
 
 _KEYED = {"params": run_params, "tags": run_tags}
+_CHUNK = 10_000  # SQLite takes 32,766 values in one statement
 
 
 class SqlRuns:
@@ -221,10 +222,12 @@ def _assembled(connection: Connection, rows: Sequence[Any]) -> list[Run]:
     ]
 
 
-def _by_run(connection: Connection, table: sa.Table, ids: Iterable[str]) -> dict[str, list[Any]]:
+def _by_run(connection: Connection, table: sa.Table, ids: Sequence[str]) -> dict[str, list[Any]]:
     grouped: dict[str, list[Any]] = defaultdict(list)
-    for row in connection.execute(sa.select(table).where(table.c.run_id.in_(list(ids))).order_by(*table.primary_key.columns)):
-        grouped[row.run_id].append(row)
+    for start in range(0, len(ids), _CHUNK):
+        query = sa.select(table).where(table.c.run_id.in_(ids[start : start + _CHUNK])).order_by(*table.primary_key.columns)
+        for row in connection.execute(query):
+            grouped[row.run_id].append(row)
     return grouped
 
 

@@ -1,0 +1,78 @@
+"""Holds what a ledger says against what stands in the bucket, and every promotion against the rules that cannot change.
+
+The chain shows that an entry was changed; it cannot show that an entry was made by hand. This reads the ledger again from
+its first entry: each promotion must rest on a PASS that was judged before it, of the version as registered, against the
+champion of that moment. How many approvals were declared then is not in the ledger, so approvals are not asked for.
+"""
+
+from __future__ import annotations
+
+from tidegate import digest as digests
+from tidegate.errors import IntegrityError, NotFoundError
+from tidegate.gate.receipt import read_receipt, receipt_key
+from tidegate.records.ledger import Judged, LedgerEntry, Promoted, Registered
+from tidegate.records.receipt import Receipt
+from tidegate.records.verdict import Verdict
+from tidegate.release.ledger import entry_key, read_entries
+from tidegate.release.state import LedgerState, fold
+from tidegate.store.ports import Bucket
+
+
+def audit_ledger(bucket: Bucket, model: str) -> list[str]:
+    """What the ledger of a model rests on and is not there or not so, in sentences; empty when all is well."""
+    try:
+        entries = read_entries(bucket, model)
+    except IntegrityError:
+        return []  # the ledger's own check tells it
+    problems: list[str] = []
+    if not entries and any(bucket.keys(f"models/{model}/receipts/")):
+        problems.append(f"{model} has receipts but no ledger: it was removed")
+    state = LedgerState()
+    for digest, entry in entries:
+        problems += [f"{entry_key(model, entry.seq)}: {problem}" for problem in _of_entry(bucket, model, state, entry)]
+        state = fold([(digest, entry)], state)
+    return problems
+
+
+def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry) -> list[str]:
+    event = entry.event
+    if isinstance(event, Registered):
+        found = bucket.find(f"models/{model}/versions/{event.version}/manifest.json")
+        if found is None:
+            return [f"the manifest of {model}@{event.version} is missing"]
+        same = digests.of_bytes(found.data) == event.digest
+        return [] if same else [f"the manifest of {model}@{event.version} is not the one that was registered"]
+    if isinstance(event, Judged):
+        receipt, problem = _receipt(bucket, model, event.receipt)
+        if receipt is None:
+            return [problem]
+        told = (receipt.model, receipt.candidate, receipt.verdict) == (model, event.version, event.verdict)
+        return [] if told else [f"it does not say what its receipt says about {model}@{event.version}"]
+    return _of_promotion(bucket, model, state, event) if isinstance(event, Promoted) else []
+
+
+def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promoted) -> list[str]:
+    ref = f"{model}@{event.version}"
+    if not any(item.receipt == event.receipt and item.verdict is Verdict.PASS for item in state.judgements):
+        return [f"{ref} was promoted without a PASS in the ledger before it"]
+    receipt, problem = _receipt(bucket, model, event.receipt)
+    if receipt is None:
+        return [problem]
+    named = (receipt.candidate, receipt.candidate_digest) == (event.version, event.digest)
+    if not named or state.digests.get(event.version) != event.digest:
+        return [f"{ref} was promoted on a receipt that does not name it as it was registered"]
+    if receipt.baseline != state.champion:
+        return [f"{ref} was promoted on a comparison with another champion than the one that served"]
+    return []
+
+
+def _receipt(bucket: Bucket, model: str, digest: str) -> tuple[Receipt | None, str]:
+    try:
+        receipt = read_receipt(bucket, model, digest)
+    except (NotFoundError, IntegrityError) as error:
+        return None, error.what
+    key = receipt_key(model, digest, ".report.json")
+    report = bucket.find(key)
+    if report is None or digests.of_bytes(report.data) != receipt.report_digest:
+        return None, f"the report at {key} is missing or was changed"
+    return receipt, ""

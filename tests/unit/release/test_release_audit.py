@@ -1,0 +1,72 @@
+import msgspec
+import pytest
+
+from tidegate import digest
+from tidegate.clock import Clock
+from tidegate.records.ledger import Promoted
+from tidegate.release import audit_ledger, read_pointer, verify_ledger
+from tidegate.release.ledger import append
+
+
+@pytest.fixture
+def whole(house):
+    """A house whose versions and receipts stand in the bucket as they do in a project."""
+    original = house.judge
+
+    def version(number):
+        made = type(house).version(house, number)
+        house.bucket.put_if_absent(f"models/delay/versions/{number}/manifest.json", digest.canonical(made.manifest))
+        return made
+
+    def judge(made, *args, **changes):
+        report = b"{}"
+        key = original(made, *args, **{"report_digest": digest.of_bytes(report), **changes})
+        house.bucket.put_if_absent(f"models/delay/receipts/{key}.report.json", report)
+        return key
+
+    house.version, house.judge = version, judge
+    return house
+
+
+def test_a_ledger_that_grew_by_the_rules_has_no_problem(whole):
+    whole.champion(1)
+    whole.champion(2)
+    whole.release("ben").rollback("delay", reason="bad")
+    assert audit_ledger(whole.bucket, "delay") == []
+
+
+def test_a_promotion_written_by_hand_is_found_although_the_chain_holds(whole):
+    whole.champion(1)
+    version = whole.version(2)
+    previous = read_pointer(whole.bucket, "delay").champion
+    event = Promoted(version=2, digest=version.digest, receipt="0" * 64, previous=previous)
+    append(whole.bucket, "delay", lambda _state: event, clock=Clock.replay(whole.now), actor="mallory")
+    assert verify_ledger(whole.bucket, "delay") == []
+    assert ["without a PASS" in problem for problem in audit_ledger(whole.bucket, "delay")] == [True]
+
+
+@pytest.mark.parametrize("ending", [".json", ".report.json"])
+def test_a_receipt_or_report_that_is_gone_is_found(whole, ending):
+    whole.champion(1)
+    receipt = whole.release("ana").newest_receipt("delay", 1)
+    whole.bucket.delete(f"models/delay/receipts/{receipt}{ending}")
+    problems = audit_ledger(whole.bucket, "delay")
+    assert len(problems) == 2  # the verdict and the promotion both rest on it
+    assert all(receipt in problem for problem in problems)
+
+
+def test_a_manifest_that_is_gone_or_other_is_found(whole):
+    version = whole.champion(1)
+    whole.bucket.delete("models/delay/versions/1/manifest.json")
+    assert any("is missing" in problem for problem in audit_ledger(whole.bucket, "delay"))
+    other = msgspec.structs.replace(version.manifest, author="eve")
+    whole.bucket.put_if_absent("models/delay/versions/1/manifest.json", digest.canonical(other))
+    assert any("not the one that was registered" in problem for problem in audit_ledger(whole.bucket, "delay"))
+
+
+def test_a_ledger_that_was_removed_is_found(whole):
+    whole.champion(1)
+    for key in list(whole.bucket.keys("models/delay/ledger/")):
+        whole.bucket.delete(key)
+    whole.bucket.delete("models/delay/current.json")
+    assert audit_ledger(whole.bucket, "delay") == ["delay has receipts but no ledger: it was removed"]
