@@ -37,7 +37,6 @@ from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests
 from tidegate.tracking import ActiveRun, Runs, git_state
 
-_ALL = 1_000_000_000
 _Record = TypeVar("_Record")
 
 
@@ -324,7 +323,7 @@ class Workspace:
 
     def _lost(self) -> list[str]:
         """What the index knows and the bucket no longer has."""
-        entries = [entry for kind in ("dataset", "model") for entry in self.store.catalog.list(kind, limit=_ALL)]
+        entries = [entry for kind in ("dataset", "model") for entry in self.store.catalog.list(kind)]
         gone = [entry for entry in entries if self.store.bucket.find(entry.key) is None]
         return [f"{entry.name}@{entry.number} is missing: {entry.key} was removed" for entry in gone]
 

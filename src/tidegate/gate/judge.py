@@ -126,6 +126,9 @@ def judge(
         return Judgement(refused(check, heading, refusal.problems), columns)
     except TidegateError as error:
         return Judgement(refused(check, heading, [as_problem(error)]), columns)
+    unknown = _unknown_training(candidate, datasets)
+    if unknown:
+        reading.warn("lineage-unknown", f"leakage could not be ruled out: {unknown}", "train by a pipeline, or give trained_on")
     if champion is not None and _trained_on(champion, snapshot, datasets):
         reading.warn(
             "champion-saw-snapshot",
@@ -205,8 +208,21 @@ def _trained_on(version: ModelVersion, snapshot: Snapshot, datasets: Reads) -> b
             if datasets.get(ref).digest in content:
                 return True
         except (NotFoundError, UsageError):
-            continue  # a snapshot that nobody can find tells nothing
+            continue  # ``_unknown_training`` tells it
     return False
+
+
+def _unknown_training(version: ModelVersion, datasets: Reads) -> str:
+    """Why nobody can say which rows a version was trained on; empty if it is known."""
+    lineage = version.manifest.lineage
+    if not lineage.snapshots and not lineage.training_digest:
+        return f"nobody recorded what {version.ref} was trained on"
+    for ref in lineage.snapshots:
+        try:
+            datasets.get(ref)
+        except (NotFoundError, UsageError):
+            return f"{version.ref} was trained on {ref}, which is not there"
+    return ""
 
 
 def _predictions(

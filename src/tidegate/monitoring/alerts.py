@@ -50,7 +50,7 @@ def raise_alert(documents: Documents, alert: Alert) -> bool:
     return documents.add(Document(KIND, alert.id, alert.model, alert.severity, alert.raised_at, msgspec.to_builtins(alert), 0))
 
 
-def list_alerts(documents: Documents, model: str = "", *, limit: int = 1000) -> list[Alert]:
+def list_alerts(documents: Documents, model: str = "", *, limit: int | None = None) -> list[Alert]:
     """Alerts of one model or of all, newest first."""
     return [msgspec.convert(found.body, Alert) for found in documents.list(KIND, subject=model, limit=limit)]
 

@@ -80,8 +80,8 @@ class Catalog(Protocol):
         """Adds or replaces the row of (kind, name, number, digest)."""
         ...
 
-    def list(self, kind: str, name: str = "", *, limit: int = 1000) -> list[CatalogEntry]:
-        """Rows of a kind, or of one name of it, newest first."""
+    def list(self, kind: str, name: str = "", *, limit: int | None = None) -> list[CatalogEntry]:
+        """Rows of a kind, or of one name of it, newest first; all of them without a limit."""
         ...
 
     def clear(self) -> None:
@@ -188,8 +188,8 @@ class Documents(Protocol):
         """One document, or None."""
         ...
 
-    def list(self, kind: str, *, subject: str = "", state: str = "", limit: int = 1000) -> list[Document]:
-        """Documents of a kind, newest first."""
+    def list(self, kind: str, *, subject: str = "", state: str = "", limit: int | None = None) -> list[Document]:
+        """Documents of a kind, newest first; all of them without a limit."""
         ...
 
 

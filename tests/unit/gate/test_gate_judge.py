@@ -137,15 +137,21 @@ def test_training_on_the_evaluation_rows_is_invalid(desk: Desk) -> None:
         desk.version("wind", "rain", trained_on=(again.ref,)),
     ):
         assert _codes(desk.judge(version)) == ["leakage"]
-    lost = desk.version("rain", "wind", trained_on=("gone@3",))
-    assert desk.judge(lost).report.verdict is Verdict.PASS
+
+
+def test_leakage_that_cannot_be_ruled_out_is_told(desk: Desk) -> None:
+    known = desk.datasets.snapshot(_frame(500, 3), "other-rows")
+    for trained_on, expected in (((known.ref,), []), ((), ["lineage-unknown"]), (("gone@3",), ["lineage-unknown"])):
+        found = desk.judge(desk.version("rain", "wind", trained_on=trained_on))
+        assert found.report.verdict is Verdict.PASS
+        assert [warning.code for warning in found.report.warnings] == expected
 
 
 def test_a_champion_that_saw_the_rows_is_a_warning(desk: Desk) -> None:
     champion = desk.version("rain", trained_on=("flights-eval@1",))
     found = desk.judge(desk.version("wind", "rain"), champion)
     assert found.report.verdict is Verdict.PASS
-    assert [warning.code for warning in found.report.warnings] == ["champion-saw-snapshot"]
+    assert [warning.code for warning in found.report.warnings] == ["lineage-unknown", "champion-saw-snapshot"]
 
 
 def test_an_input_that_the_snapshot_lacks_is_invalid(desk: Desk) -> None:

@@ -39,7 +39,7 @@ class SqlCatalog:
             connection.execute(sa.delete(catalog).where(same))
             connection.execute(sa.insert(catalog).values(**{**entry._asdict(), "summary": _text(entry.summary)}))
 
-    def list(self, kind: str, name: str = "", *, limit: int = 1000) -> list[CatalogEntry]:
+    def list(self, kind: str, name: str = "", *, limit: int | None = None) -> list[CatalogEntry]:
         query = sa.select(catalog).where(catalog.c.kind == kind)
         if name:
             query = query.where(catalog.c.name == name)
@@ -94,7 +94,7 @@ class SqlDocuments:
             row = connection.execute(sa.select(documents).where(documents.c.kind == kind, documents.c.id == key)).one_or_none()
         return _document(row) if row is not None else None
 
-    def list(self, kind: str, *, subject: str = "", state: str = "", limit: int = 1000) -> list[Document]:
+    def list(self, kind: str, *, subject: str = "", state: str = "", limit: int | None = None) -> list[Document]:
         query = sa.select(documents).where(documents.c.kind == kind)
         if subject:
             query = query.where(documents.c.subject == subject)
