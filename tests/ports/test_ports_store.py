@@ -3,7 +3,16 @@
 import pytest
 
 from tidegate.store.bucket import FolderBucket
-from tidegate.testing import BucketSuite, DocumentsSuite, OnlineStoreSuite, RunStoreSuite, StepStoreSuite
+from tidegate.testing import (
+    ArtifactIndexSuite,
+    BucketSuite,
+    DocumentsSuite,
+    ExperimentsSuite,
+    OnlineStoreSuite,
+    RunStoreSuite,
+    SeriesStoreSuite,
+    StepStoreSuite,
+)
 
 
 class TestFolderBucket(BucketSuite):
@@ -12,25 +21,51 @@ class TestFolderBucket(BucketSuite):
         return FolderBucket(tmp_path / "bucket")
 
 
-class TestSqliteRuns(RunStoreSuite):
+class TestSqlArtifacts(ArtifactIndexSuite):
     @pytest.fixture
-    def runs(self, store):
-        return store.runs
+    def artifacts(self, any_store):
+        return any_store.artifacts
 
 
-class TestSqliteDocuments(DocumentsSuite):
+class TestSqlDocuments(DocumentsSuite):
     @pytest.fixture
-    def documents(self, store):
-        return store.documents
+    def documents(self, any_store):
+        return any_store.documents
 
 
-class TestSqliteSteps(StepStoreSuite):
+class TestSqlExperiments(ExperimentsSuite):
     @pytest.fixture
-    def steps(self, store):
-        return store.steps
+    def experiments(self, any_store):
+        return any_store.experiments
 
-
-class TestSqliteOnline(OnlineStoreSuite):
     @pytest.fixture
-    def online(self, store):
-        return store.online
+    def runs(self, any_store):
+        return any_store.runs
+
+
+class TestSqlOnline(OnlineStoreSuite):
+    @pytest.fixture
+    def online(self, any_store):
+        return any_store.online
+
+
+class TestSqlRuns(RunStoreSuite):
+    @pytest.fixture
+    def runs(self, any_store):
+        return any_store.runs
+
+
+class TestSqlSeries(SeriesStoreSuite):
+    @pytest.fixture
+    def series(self, any_store):
+        return any_store.series
+
+    @pytest.fixture
+    def runs(self, any_store):
+        return any_store.runs
+
+
+class TestSqlSteps(StepStoreSuite):
+    @pytest.fixture
+    def steps(self, any_store):
+        return any_store.steps

@@ -32,13 +32,14 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True, tag="approved"):
     comment: str = ""
 
 
-class Promoted(msgspec.Struct, frozen=True, kw_only=True, tag="promoted"):
-    """The pointer moved forward, on the strength of one receipt."""
+class Promoted(msgspec.Struct, frozen=True, kw_only=True, tag="promoted", omit_defaults=True):
+    """The pointer moved forward, on the strength of one receipt; or ungated, where the project allows that: then ``receipt`` is empty."""
 
     version: int
     digest: str
     receipt: str
     previous: Baseline
+    ungated: bool = False
 
 
 class RolledBack(msgspec.Struct, frozen=True, kw_only=True, tag="rolled_back"):
@@ -70,7 +71,30 @@ class Unfrozen(msgspec.Struct, frozen=True, kw_only=True, tag="unfrozen"):
     reason: str
 
 
-Event = Registered | Judged | Approved | Promoted | RolledBack | Released | Frozen | Unfrozen
+class Aliased(msgspec.Struct, frozen=True, kw_only=True, tag="aliased"):
+    """A name for a version was set or moved; ``previous`` is the version that had it, 0 if none. Never ``champion``: that is the pointer."""
+
+    alias: str
+    version: int
+    previous: int
+
+
+class Unaliased(msgspec.Struct, frozen=True, kw_only=True, tag="unaliased"):
+    """A name was taken away from the version that had it."""
+
+    alias: str
+    version: int
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True, tag="staged"):
+    """A version was put into a stage (None, Staging or Archived), and those it replaces into Archived. Production is the pointer."""
+
+    version: int
+    stage: str
+    archived: list[int] = []
+
+
+Event = Registered | Judged | Approved | Promoted | RolledBack | Released | Frozen | Unfrozen | Aliased | Unaliased | Staged
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,9 @@ from tidegate.records.policy import Task
 
 DType = Literal["bool", "int32", "int64", "float32", "float64", "string"]
 
+PackagedTask = Task | Literal["unknown"]
+"""Unknown where nobody said it: a folder of files that came from elsewhere."""
+
 
 class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     """One named input or output. ``shape`` has -1 where the number of rows stands: ``[-1, 1]`` is a column."""
@@ -73,7 +76,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     version: int
-    task: Task
+    task: PackagedTask
     format: str
     """Name of the format that loads it: ``onnx``, ``skops``, ..."""
     loads_code: bool

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 from tidegate.store.bucket import open_bucket
-from tidegate.store.ports import Bucket, Catalog, Documents, OnlineStore, RunStore, StepStore
+from tidegate.store.place import Store
+from tidegate.store.sql.artifacts import SqlArtifacts
 from tidegate.store.sql.database import Database
+from tidegate.store.sql.experiments import SqlExperiments
 from tidegate.store.sql.records import SqlCatalog, SqlDocuments, SqlOnline, SqlSteps
 from tidegate.store.sql.runs import SqlRuns
+from tidegate.store.sql.series import SqlSeries
 
 
-@dataclass(frozen=True)
-class Store:
-    """The one metadata store: a bucket, and ports on the database."""
-
-    root: Path
-    bucket: Bucket
-    runs: RunStore
-    catalog: Catalog
-    documents: Documents
-    steps: StepStore
-    online: OnlineStore
-    database: Database
-
-    def close(self) -> None:
-        """Closes the database; the store cannot be used after that."""
-        self.database.close()
-
-
-def open_store(root: Path) -> Store:
+def open_store(root: Path, *, database: str = "", bucket: str = "") -> Store:
     """Opens the store in the folder ``root``, making it if it is not there.
+
+    ``database`` (a postgresql:// URL) and ``bucket`` (such as s3://name/prefix) stand for what is in the folder otherwise.
 
     Raises:
         UnavailableError: a newer Tidegate wrote it, it is locked, damaged, or the disk is full.
         IntegrityError: the mark of its format cannot be read.
     """
-    bucket = open_bucket(root)
-    database = Database(f"sqlite:///{root / 'metadata.db'}")
+    values = open_bucket(bucket, root / "cache") if bucket else open_bucket(root)
+    with suppress(OSError):  # the database tells what is wrong with the folder
+        root.mkdir(parents=True, exist_ok=True)
+    tables = Database(database or f"sqlite:///{root / 'metadata.db'}")
     return Store(
         root=root,
-        bucket=bucket,
-        runs=SqlRuns(database),
-        catalog=SqlCatalog(database),
-        documents=SqlDocuments(database),
-        steps=SqlSteps(database),
-        online=SqlOnline(database),
-        database=database,
+        bucket=values,
+        experiments=SqlExperiments(tables),
+        runs=SqlRuns(tables),
+        series=SqlSeries(tables),
+        artifacts=SqlArtifacts(tables),
+        catalog=SqlCatalog(tables),
+        documents=SqlDocuments(tables),
+        steps=SqlSteps(tables),
+        online=SqlOnline(tables),
+        close=tables.close,
+        database=tables,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from tidegate.errors import TidegateError
 from tidegate.records.pipeline import StepRun
-from tidegate.records.run import Environment, MetricPoint, Run, RunState
+from tidegate.records.run import Artifact, Bucketed, Environment, Experiment, Run, RunInput, RunState, Series
 
 
 class Blob(NamedTuple):
@@ -15,6 +16,10 @@ class Blob(NamedTuple):
 
     data: bytes
     etag: str
+
+
+Progress = Callable[[int], None]
+"""Is told how many bytes were just sent or received."""
 
 
 class Bucket(Protocol):
@@ -29,8 +34,15 @@ class Bucket(Protocol):
         """The value of ``key``, or None."""
         ...
 
-    def put_if_absent(self, key: str, source: bytes | Path) -> bool:
-        """Writes ``key`` unless it exists; tells whether this call wrote it. A ``Path`` is copied, never moved."""
+    def put_if_absent(self, key: str, source: bytes | Path, *, sha256: str = "", progress: Progress | None = None) -> bool:
+        """Writes ``key`` unless it exists; tells whether this call wrote it. A ``Path`` is copied, never moved.
+
+        With ``sha256`` the key is content-addressed: bytes with another digest are never visible under it, and a large file
+        may be sent in parts; then each of several who send the same bytes at once may be told that it wrote.
+
+        Raises:
+            IntegrityError: the bytes are not those of ``sha256``; nothing was written.
+        """
         ...
 
     def compare_and_swap(self, key: str, data: bytes, expected: str | None) -> str:
@@ -45,7 +57,7 @@ class Bucket(Protocol):
         """All keys that start with the folder ``prefix`` (it ends in ``/``), sorted."""
         ...
 
-    def local(self, key: str) -> Path:
+    def local(self, key: str, *, progress: Progress | None = None) -> Path:
         """A local file with the value of ``key``, to be read and left alone.
 
         Raises:
@@ -55,6 +67,34 @@ class Bucket(Protocol):
 
     def delete(self, key: str) -> None:
         """Removes ``key``; fine if it is absent. For garbage collection alone."""
+        ...
+
+    def sweep(self, before_us: int) -> int:
+        """Removes what writers that died before ``before_us`` left unfinished, where it can be seen; returns the bytes."""
+        ...
+
+
+class Stored(NamedTuple):
+    """A key, the bytes under it, and when they were last written or found to be there by a put (microseconds UTC)."""
+
+    key: str
+    size: int
+    at: int
+
+
+@runtime_checkable
+class Collectable(Protocol):
+    """What garbage collection asks of a bucket that it can work on, beside ``Bucket``."""
+
+    least_grace_us: int
+    """A put of content-addressed bytes that are there already keeps them for at least this long; a shorter grace is not safe."""
+
+    def stored(self, prefix: str) -> Iterator[Stored]:
+        """What is stored below the folder ``prefix``, in any order."""
+        ...
+
+    def discard(self, key: str, *, before: int) -> bool:
+        """Removes ``key`` if nobody has put it since ``before``; tells whether. Never between a put and its answer."""
         ...
 
 
@@ -89,51 +129,173 @@ class Catalog(Protocol):
         ...
 
 
-class RunStore(Protocol):
-    """Runs, parameters, tags, metrics. Every write is committed when it returns; safe from threads and processes.
+class Experiments(Protocol):
+    """Named series of runs. Safe from threads and processes.
 
-    Errors: ``NotFoundError`` for an unknown run, ``ConflictError`` for a parameter that changes its value or a state that
-    cannot follow, ``UnavailableError`` when the database cannot be used.
+    Errors: ``NotFoundError`` for an unknown experiment, ``ConflictError`` for a name that is taken (also by a deleted one),
+    ``UnavailableError`` when the database cannot be used.
+    """
+
+    def create(
+        self, name: str, *, at: int, location: str = "", tags: Mapping[str, str] | None = None, number: int | None = None
+    ) -> Experiment:
+        """Adds an experiment; the database picks its number, if none is given."""
+        ...
+
+    def get(self, number: int) -> Experiment:
+        """One experiment, deleted or not."""
+        ...
+
+    def find(self, name: str) -> Experiment | None:
+        """The experiment of that name, deleted or not."""
+        ...
+
+    def list(self) -> list[Experiment]:
+        """All experiments, deleted ones too, newest first."""
+        ...
+
+    def change(
+        self, number: int, *, at: int, name: str = "", tags: Mapping[str, str] | None = None, drop_tags: Sequence[str] = ()
+    ) -> None:
+        """Renames it, adds or replaces tags, drops tags."""
+        ...
+
+    def delete(self, number: int, *, at: int | None) -> None:
+        """Marks it, and its runs that are not deleted yet, as deleted at ``at``; None brings back what that took."""
+        ...
+
+
+class RunStore(Protocol):
+    """Runs with parameters, tags and inputs. Every write is committed when it returns; safe from threads and processes.
+
+    Errors: ``NotFoundError`` for an unknown run, ``ConflictError`` for a parameter that changes its value, for a state that
+    cannot follow, and for any addition to a deleted run; ``UnavailableError`` when the database cannot be used.
     """
 
     def create(self, run: Run) -> None:
-        """Adds a run."""
+        """Adds a run, and its experiment if there is none of that name.
+
+        Raises:
+            ConflictError: the experiment is deleted.
+        """
         ...
 
     def get(self, run_id: str) -> Run:
-        """The run with its parameters, tags, metric summaries and artifacts."""
+        """The run, deleted or not, with everything that is known about it but its series."""
         ...
 
     def annotate(
         self,
         run_id: str,
         *,
+        name: str = "",
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
-        artifacts: Mapping[str, str] | None = None,
+        drop_tags: Sequence[str] = (),
+        inputs: Sequence[RunInput] = (),
         environment: Environment | None = None,
     ) -> None:
-        """Adds to a run. A parameter may be repeated with the same value; tags and artifacts may be replaced."""
+        """Adds to a run, all or nothing. A parameter may be repeated with the same value; tags may be replaced and dropped."""
         ...
 
-    def ingest(self, run_id: str, writer: str, seq: int, points: Sequence[MetricPoint]) -> None:
-        """Adds points, once per (run, writer, seq): a batch that was already taken is dropped."""
-        ...
-
-    def points(self, run_id: str, metric: str) -> list[MetricPoint]:
-        """All points of one metric by step, then time."""
-        ...
-
-    def finish(self, run_id: str, state: RunState, ended_at: int) -> None:
-        """Ends a running run."""
-        ...
-
-    def search(self, *, experiment: str = "", where: str = "", order_by: str = "", limit: int = 100) -> list[Run]:
-        """Runs that match a filter such as ``metrics.loss < 0.3 and params.depth = '6'``, newest first by default.
+    def change_state(self, run_id: str, state: RunState, at: int) -> None:
+        """Ends a run at ``at``, or resumes one that has ended. Ending it again in the same state changes nothing.
 
         Raises:
-            UsageError: the filter cannot be parsed.
+            ConflictError: it has ended otherwise already, unless it was taken for crashed.
         """
+        ...
+
+    def hear(self, run_id: str, at: int) -> None:
+        """Notes that the run's process lives at ``at`` (the system's time); a run that was taken for crashed runs again."""
+        ...
+
+    def delete(self, run_ids: Sequence[str], *, at: int | None) -> None:
+        """Marks runs as deleted at ``at``; None brings them back."""
+        ...
+
+    def purge(self, run_ids: Sequence[str]) -> None:
+        """Removes deleted runs with everything that hangs on them, for good. Runs that are not deleted are left alone."""
+        ...
+
+    def search(
+        self,
+        *,
+        experiments: Sequence[str] = (),
+        where: str = "",
+        order_by: str = "",
+        limit: int | None = 100,
+        offset: int = 0,
+        deleted: bool | None = False,
+    ) -> list[Run]:
+        """Runs of these experiments (none named: of all) that match a filter (see ``tidegate.store.filter``).
+
+        Newest first by default and after ``order_by``; missing values come last in both directions, NaN just before them.
+        ``deleted`` None takes deleted and other runs.
+
+        Raises:
+            UsageError: the filter or the order cannot be understood.
+        """
+        ...
+
+
+class Batch(NamedTuple):
+    """Points of one run from one writer. A ``seq`` of 0 has no memory; else a batch up to the last taken one is dropped."""
+
+    run_id: str
+    writer: str
+    seq: int
+    series: Sequence[Series]
+
+
+class SeriesStore(Protocol):
+    """Metric series. Every write is committed when it returns; safe from threads and processes.
+
+    A point is (step, time, value): exactly the same one twice is one point. Steps may come in any order.
+    Errors: ``NotFoundError`` for an unknown run, ``UnavailableError`` when the database cannot be used.
+    """
+
+    def ingest(self, batches: Sequence[Batch]) -> list[TidegateError | None]:
+        """Takes batches in one transaction, each whole or not at all; answers for each batch what forbade it.
+
+        That is a ``NotFoundError`` for an unknown run and a ``ConflictError`` for a deleted one.
+        """
+        ...
+
+    def seal(self, run_id: str) -> None:
+        """Packs the loose points of a run, such as one that has ended; they read the same afterwards."""
+        ...
+
+    def points(self, run_id: str, metric: str, *, first: int | None = None, last: int | None = None) -> Series:
+        """All points of one metric with steps from ``first`` to ``last``, by step, time and value; empty if there are none."""
+        ...
+
+    def envelope(self, run_id: str, metric: str, *, pixels: int, first: int | None = None, last: int | None = None) -> Bucketed:
+        """The curve for about ``pixels`` columns: the points themselves where they fit, else exact stretches of them."""
+        ...
+
+    def taken(self, run_id: str) -> dict[str, int]:
+        """How far each writer's journal was taken in."""
+        ...
+
+
+class ArtifactIndex(Protocol):
+    """Which files belong to a run, a logged model or a trace. The bytes are objects in the bucket. Safe from threads and processes."""
+
+    def put(self, owner: str, artifacts: Sequence[Artifact]) -> None:
+        """Adds artifacts or replaces those of the same path."""
+        ...
+
+    def list(self, owner: str) -> list[Artifact]:
+        """All artifacts of an owner by path."""
+        ...
+
+    def find(self, owner: str, path: str) -> Artifact | None:
+        """One artifact, or None."""
+        ...
+
+    def remove(self, owner: str, paths: Sequence[str]) -> None:
+        """Forgets artifacts; what is absent is fine."""
         ...
 
 
@@ -186,6 +348,10 @@ class Documents(Protocol):
 
     def find(self, kind: str, key: str) -> Document | None:
         """One document, or None."""
+        ...
+
+    def remove(self, kind: str, key: str) -> None:
+        """Removes a document; fine if it is absent."""
         ...
 
     def list(self, kind: str, *, subject: str = "", state: str = "", limit: int | None = None) -> list[Document]:

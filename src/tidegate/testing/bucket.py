@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tidegate.errors import ConflictError, NotFoundError, UsageError
+from tidegate import digest
+from tidegate.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from tidegate.store.bucket.selftest import check_conditional_writes
 from tidegate.store.ports import Bucket
 from tidegate.testing.expecting import at_once, refused
+
+_LARGE = 9_000_000
 
 
 class BucketSuite:
@@ -52,6 +56,69 @@ class BucketSuite:
         at_once(16, put)
         assert len(wins) == 1
         assert _value(bucket, "k") == str(wins[0]).encode()
+
+    def test_one_of_many_putters_of_equal_bytes_wins(self, bucket: Bucket) -> None:
+        """Equal bytes make nobody believe that another's write was theirs."""
+        wins: list[int] = []
+
+        def put(number: int) -> None:
+            if bucket.put_if_absent("k", b"the same"):
+                wins.append(number)
+
+        at_once(16, put)
+        assert len(wins) == 1
+
+    def test_content_addressed_bytes_are_checked(self, bucket: Bucket, tmp_path: Path) -> None:
+        """Small or large, bytes or file: what has another digest is never visible, what has the right one is whole."""
+        for number, size in enumerate((10, _LARGE)):
+            data = bytes(size)
+            source = tmp_path / str(size)
+            source.write_bytes(data)
+            for given in (data, source):
+                key = f"objects/{number}/{type(given).__name__}"
+                with refused(IntegrityError):
+                    bucket.put_if_absent(key, given, sha256=digest.of_bytes(b"other"))
+                assert bucket.find(key) is None
+                assert bucket.put_if_absent(key, given, sha256=digest.of_bytes(data))
+                assert not bucket.put_if_absent(key, given, sha256=digest.of_bytes(data))
+                assert bucket.local(key).read_bytes() == data
+
+    def test_progress_counts_every_byte(self, bucket: Bucket, tmp_path: Path) -> None:
+        """What was told adds up to the size."""
+        source = tmp_path / "large"
+        source.write_bytes(bytes(_LARGE))
+        told: list[int] = []
+        bucket.put_if_absent("k", source, sha256=digest.of_file(source), progress=told.append)
+        assert sum(told) == _LARGE
+
+    def test_a_changed_value_has_a_changed_file(self, bucket: Bucket) -> None:
+        """``local`` shows what is stored now, also after a swap and after a deletion."""
+        first = bucket.compare_and_swap("k", b"one", None)
+        assert bucket.local("k").read_bytes() == b"one"
+        bucket.compare_and_swap("k", b"two", first)
+        assert bucket.local("k").read_bytes() == b"two"
+        bucket.delete("k")
+        with refused(NotFoundError):
+            bucket.local("k")
+
+    def test_conditional_writes_hold(self, bucket: Bucket) -> None:
+        """The self-test that doctor runs finds nothing and leaves nothing."""
+        assert check_conditional_writes(bucket) == []
+        assert list(bucket.keys("")) == []
+
+    def test_sweeping_removes_nothing_that_is_stored(self, bucket: Bucket) -> None:
+        """``sweep`` is about unfinished writes alone."""
+        bucket.put_if_absent("a/k", b"x")
+        bucket.sweep(1 << 62)
+        assert list(bucket.keys("")) == ["a/k"]
+
+    def test_odd_names_are_names(self, bucket: Bucket) -> None:
+        """Spaces, signs and other alphabets come back as they were written."""
+        names = ["odd/" + name for name in ("a b", "p%20q", "h#h", "q?x", "plus+", "ti~l", "a:b", "x@1", "[x]", "\u00fc\u4f60")]
+        for name in names:
+            assert bucket.put_if_absent(name, name.encode())
+        assert list(bucket.keys("odd/")) == sorted(names)
+        assert [_value(bucket, name) for name in names] == [name.encode() for name in names]
 
     def test_a_swap_needs_the_present_etag(self, bucket: Bucket) -> None:
         """A stale or absent etag writes nothing; the right one writes and gives the next."""

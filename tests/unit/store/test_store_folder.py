@@ -84,3 +84,36 @@ def test_the_temporary_folder_is_in_the_bucket_so_that_links_work(bucket):
     assert folder_module._TEMPORARY == ".tmp"
     bucket.put_if_absent("k", b"")
     assert Path(bucket.root / ".tmp").is_dir()
+
+
+def test_sweeping_frees_what_a_killed_writer_left_and_nothing_else(bucket):
+    bucket.compare_and_swap("k", b"x", None)
+    folder = bucket.root / ".tmp"
+    dead, young = folder / ("a" * 32), folder / ("b" * 32)
+    for path in (dead, young):
+        path.write_bytes(b"12345")
+    os.utime(dead, (1000, 1000))
+    os.utime(next(folder.glob("*.lock")), (1000, 1000))
+    before = {path.name for path in folder.iterdir()}
+    assert bucket.sweep(2000 * 1_000_000) == 5
+    assert {path.name for path in folder.iterdir()} == before - {dead.name}
+    assert list(bucket.keys("")) == ["k"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tidegate.store.bucket import FolderBucket
+FolderBucket(Path(sys.argv[1])).put_if_absent("k", Path(sys.argv[2]), progress=lambda _: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_a_killed_write_is_invisible_and_its_bytes_come_back(bucket, tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(bytes(5 << 20))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(bucket.root), str(source)], check=False)
+    assert done.returncode == -9
+    assert list(bucket.keys("")) == []
+    assert bucket.sweep(1 << 62) > 0
+    assert list((bucket.root / ".tmp").iterdir()) == []
+    assert bucket.put_if_absent("k", source)

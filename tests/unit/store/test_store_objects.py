@@ -45,3 +45,18 @@ def test_strays_and_links_to_nothing_do_not_end_the_search(bucket):
     (path.parent / ".DS_Store").write_bytes(b"")
     bucket.put_if_absent("objects/sha256/README", b"x")
     assert changed_objects(bucket, object_digests(bucket)) == [digest]
+
+
+def test_a_file_that_changes_while_it_is_stored_leaves_nothing(bucket, tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"a" * 3_000_000)
+
+    def meddle(_):
+        with path.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"!")
+
+    with pytest.raises(IntegrityError) as caught:
+        put_object(bucket, path, progress=meddle)
+    assert caught.value.code == "file-changed"
+    assert list(bucket.keys("")) == []

@@ -14,6 +14,7 @@ from tidegate.records.pipeline import StepRun
 from tidegate.store.ports import Catalog, CatalogEntry, Document, Documents, OnlineRow, OnlineStore, StepStore
 from tidegate.store.sql.database import Database
 from tidegate.store.sql.tables import catalog, documents, online_rows, step_runs
+from tidegate.store.sql.upsert import put_rows
 
 _CHUNK = 500
 
@@ -29,15 +30,8 @@ class SqlCatalog:
         self._database = database
 
     def put(self, entry: CatalogEntry) -> None:
-        same = (
-            (catalog.c.kind == entry.kind)
-            & (catalog.c.name == entry.name)
-            & (catalog.c.number == entry.number)
-            & (catalog.c.digest == entry.digest)
-        )
         with self._database.write() as connection:
-            connection.execute(sa.delete(catalog).where(same))
-            connection.execute(sa.insert(catalog).values(**{**entry._asdict(), "summary": _text(entry.summary)}))
+            put_rows(connection, catalog, [{**entry._asdict(), "summary": _text(entry.summary)}])
 
     def list(self, kind: str, name: str = "", *, limit: int | None = None) -> list[CatalogEntry]:
         query = sa.select(catalog).where(catalog.c.kind == kind)
@@ -78,7 +72,13 @@ class SqlDocuments:
             result = connection.execute(
                 sa.update(documents)
                 .where(same, documents.c.revision == document.revision)
-                .values(state=changed.state, body=_text(changed.body), revision=changed.revision, subject=changed.subject)
+                .values(
+                    at=changed.at,
+                    state=changed.state,
+                    body=_text(changed.body),
+                    revision=changed.revision,
+                    subject=changed.subject,
+                )
             )
             if result.rowcount != 1:
                 raise ConflictError(
@@ -93,6 +93,10 @@ class SqlDocuments:
         with self._database.read() as connection:
             row = connection.execute(sa.select(documents).where(documents.c.kind == kind, documents.c.id == key)).one_or_none()
         return _document(row) if row is not None else None
+
+    def remove(self, kind: str, key: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.delete(documents).where(documents.c.kind == kind, documents.c.id == key))
 
     def list(self, kind: str, *, subject: str = "", state: str = "", limit: int | None = None) -> list[Document]:
         query = sa.select(documents).where(documents.c.kind == kind)
@@ -161,24 +165,10 @@ class SqlOnline:
         self._database = database
 
     def put(self, view: str, definition: str, rows: Iterable[OnlineRow]) -> int:
-        written = 0
-        pending = list(rows)
+        newest = {row.entity: row for row in sorted(rows, key=lambda row: row.event_at)}
+        stored = [_stored_row(view, definition, row) for row in newest.values()]
         with self._database.write() as connection:
-            for start in range(0, len(pending), _CHUNK):
-                batch = {row.entity: row for row in sorted(pending[start : start + _CHUNK], key=lambda row: row.event_at)}
-                mine = (online_rows.c.view == view) & (online_rows.c.definition == definition)
-                query = sa.select(online_rows.c.entity, online_rows.c.event_at).where(mine, online_rows.c.entity.in_(batch))
-                newer = {row.entity for row in connection.execute(query) if row.event_at > batch[row.entity].event_at}
-                fresh = [row for entity, row in batch.items() if entity not in newer]
-                if not fresh:
-                    continue
-                connection.execute(sa.delete(online_rows).where(mine, online_rows.c.entity.in_([row.entity for row in fresh])))
-                connection.execute(
-                    sa.insert(online_rows),
-                    [_stored_row(view, definition, row) for row in fresh],
-                )
-                written += len(fresh)
-        return written
+            return put_rows(connection, online_rows, stored, newer="event_at")
 
     def get(self, view: str, definition: str, entities: Sequence[str]) -> dict[str, OnlineRow]:
         mine = (online_rows.c.view == view) & (online_rows.c.definition == definition)

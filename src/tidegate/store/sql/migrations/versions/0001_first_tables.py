@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
 
+# Postgres would sort by the language of its database.
+_TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
 
 def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text(), nullable=False)
+    return sa.Column(name, _TEXT, nullable=False)
 
 
 def _big(name: str) -> sa.Column[int]:
@@ -21,7 +25,7 @@ def _big(name: str) -> sa.Column[int]:
 
 
 def _of_run() -> sa.Column[str]:
-    return sa.Column("run_id", sa.Text(), sa.ForeignKey("runs.id"), nullable=False)
+    return sa.Column("run_id", _TEXT, sa.ForeignKey("runs.id"), nullable=False)
 
 
 def upgrade() -> None:
@@ -34,19 +38,21 @@ def upgrade() -> None:
 def _runs() -> None:
     op.create_table(
         "runs",
-        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("id", _TEXT, primary_key=True),
         _text("experiment"),
         _text("name"),
         _text("state"),
         _big("started_at"),
         sa.Column("ended_at", sa.BigInteger()),
         _text("author"),
-        sa.Column("environment", sa.Text()),
+        sa.Column("environment", _TEXT),
     )
     op.create_index("runs_by_experiment", "runs", ["experiment", "started_at"])
     for table in ("run_params", "run_tags"):
         op.create_table(table, _of_run(), _text("key"), _text("value"), sa.PrimaryKeyConstraint("run_id", "key"))
-        op.create_index(f"{table}_by_key", table, ["key", "value"])
+        # An index of Postgres holds no more than 2.7 kB.
+        postgres = op.get_bind().dialect.name == "postgresql"
+        op.create_index(f"{table}_by_key", table, ["key", sa.text("left(value, 200)") if postgres else "value"])
     op.create_table("run_artifacts", _of_run(), _text("path"), _text("digest"), sa.PrimaryKeyConstraint("run_id", "path"))
 
 
