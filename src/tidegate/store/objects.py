@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tidegate import digest as digests
 from tidegate.errors import IntegrityError, NotFoundError
-from tidegate.store.ports import Bucket
+from tidegate.store.ports import Bucket, Progress
 
 
 def object_key(digest: str) -> str:
@@ -14,26 +14,18 @@ def object_key(digest: str) -> str:
     return f"objects/sha256/{digest[:2]}/{digest[2:]}"
 
 
-def put_object(bucket: Bucket, source: bytes | Path) -> str:
+def put_object(bucket: Bucket, source: bytes | Path, *, progress: Progress | None = None) -> str:
     """Stores bytes, or a copy of a file, and returns their SHA-256.
 
     Raises:
-        IntegrityError: the file changed while it was being read.
+        IntegrityError: the file changed while it was being read; nothing was stored.
     """
     digest = digests.of_bytes(source) if isinstance(source, bytes) else digests.of_file(source)
-    key = object_key(digest)
-    if bucket.put_if_absent(key, source) and isinstance(source, Path) and digests.of_file(bucket.local(key)) != digest:
-        bucket.delete(key)
-        raise IntegrityError(
-            "file-changed",
-            f"{source} changed while it was being stored",
-            why="its bytes no longer match the digest taken first",
-            fix="stop what writes to it and try again",
-        )
+    bucket.put_if_absent(object_key(digest), source, sha256=digest, progress=progress)
     return digest
 
 
-def fetch_object(bucket: Bucket, digest: str) -> Path:
+def fetch_object(bucket: Bucket, digest: str, *, progress: Progress | None = None) -> Path:
     """A local file with the object's bytes, checked against its digest.
 
     Raises:
@@ -42,7 +34,7 @@ def fetch_object(bucket: Bucket, digest: str) -> Path:
     """
     key = object_key(digest)
     try:
-        path = bucket.local(key)
+        path = bucket.local(key, progress=progress)
     except NotFoundError:
         raise NotFoundError(
             "object-missing",

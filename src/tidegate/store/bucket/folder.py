@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from tidegate import digest
-from tidegate.errors import ConflictError, NotFoundError, TidegateError, UnavailableError, UsageError
-from tidegate.store.ports import Blob, Bucket
+from tidegate.errors import ConflictError, IntegrityError, NotFoundError, TidegateError, UnavailableError, UsageError
+from tidegate.store.ports import Blob, Bucket, Collectable, Progress, Stored
 
 _TEMPORARY = ".tmp"
+_GUARD = "garbage.lock"  # held by all who find a value to be there already, and alone by the one who removes it
+_UNFINISHED = re.compile("[0-9a-f]{32}")
 _BLOCK = 1 << 20
 
 
 class FolderBucket:
     """See ``Bucket``. The folder is made at the first write."""
+
+    least_grace_us = 0
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -39,15 +45,20 @@ class FolderBucket:
             raise _unavailable("read", path, error) from None
         return Blob(data, digest.of_bytes(data))
 
-    def put_if_absent(self, key: str, source: bytes | Path) -> bool:
+    def put_if_absent(self, key: str, source: bytes | Path, *, sha256: str = "", progress: Progress | None = None) -> bool:
         path = self._path(key)
-        if path.exists():
+        touched = self._touched(path)
+        if touched:
             return False
-        with _translated("write", path), self._temporary(source) as finished:
+        with _translated("write", path), self._temporary(source, progress) as (finished, found):
+            if sha256 and found != sha256:
+                raise changed_while_read(key)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(finished, path)
             except FileExistsError:
+                if touched is None and sha256:  # another user's: the same bytes, written now
+                    finished.replace(path)
                 return False
             _sync_folders(path.parent, self.root)
         return True
@@ -65,7 +76,7 @@ class FolderBucket:
                         why=f"it is {present.etag[:12] if present else 'absent'}, expected {expected[:12] if expected else 'absent'}",
                         fix="read it again and decide anew",
                     )
-                with self._temporary(data) as finished:
+                with self._temporary(data) as (finished, _):
                     finished.replace(path)
                 _sync_folders(path.parent, self.root)
         return digest.of_bytes(data)
@@ -79,7 +90,7 @@ class FolderBucket:
             found.extend(Path(parent, name).relative_to(self.root).as_posix() for name in files)
         yield from sorted(found)
 
-    def local(self, key: str) -> Path:
+    def local(self, key: str, *, progress: Progress | None = None) -> Path:  # noqa: ARG002 - it is here already
         path = self._path(key)
         if not path.is_file():
             raise NotFoundError("no-such-key", f"nothing is stored under {key}", fix="run tidegate store verify")
@@ -90,35 +101,104 @@ class FolderBucket:
         with _translated("delete", path):
             path.unlink(missing_ok=True)
 
+    def sweep(self, before_us: int) -> int:
+        freed = 0
+        for path in (self.root / _TEMPORARY).glob("*"):
+            if not _UNFINISHED.fullmatch(path.name):  # a lock that was removed would no longer exclude anybody
+                continue
+            with _translated("delete", path), suppress(FileNotFoundError):
+                found = path.stat()
+                if found.st_mtime_ns < before_us * 1000:
+                    path.unlink()
+                    freed += found.st_size if found.st_nlink == 1 else 0
+        return freed
+
+    def stored(self, prefix: str) -> Iterator[Stored]:
+        for key in self.keys(prefix):
+            with suppress(FileNotFoundError):
+                found = self._path(key).stat()
+                yield Stored(key, found.st_size, found.st_mtime_ns // 1000)
+
+    def discard(self, key: str, *, before: int) -> bool:
+        path = self._path(key)
+        with _translated("delete", path), _locked(self.root / _TEMPORARY / _GUARD):
+            try:
+                if path.stat().st_mtime_ns // 1000 >= before:
+                    return False
+                path.unlink()
+            except FileNotFoundError:
+                return False
+        return True
+
+    def _touched(self, path: Path) -> bool | None:
+        """Whether the value is there, and from now on young: garbage collection spares it. None: it may not be touched."""
+        if not path.exists():
+            return False
+        with _translated("write", path), _locked(self.root / _TEMPORARY / _GUARD, fcntl.LOCK_SH):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+            except PermissionError:
+                return None
+        return True
+
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if not key or "\0" in key or any(part in {"", ".", "..", _TEMPORARY} for part in parts):
-            raise UsageError("bad-key", f"{key!r} is no key of a bucket", why="a key is a relative path without . or ..")
-        return self.root.joinpath(*parts)
+        return self.root.joinpath(*check_key(key))
 
     @contextmanager
-    def _temporary(self, source: bytes | Path) -> Generator[Path]:
+    def _temporary(self, source: bytes | Path, progress: Progress | None = None) -> Generator[tuple[Path, str]]:
+        """A synced file with the bytes of ``source``, and their SHA-256."""
         folder = self.root / _TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / secrets.token_hex(16)
         try:
             with path.open("xb") as file:
-                _fill(file, source)
+                found = _fill(file, source, progress)
                 file.flush()
                 os.fchmod(file.fileno(), 0o444)
                 os.fsync(file.fileno())
-            yield path
+            yield path, found
         finally:
             path.unlink(missing_ok=True)
 
 
-def _fill(file: BinaryIO, source: bytes | Path) -> None:
-    if isinstance(source, bytes):
-        file.write(source)
-        return
-    with source.open("rb") as original:
-        while block := original.read(_BLOCK):
-            file.write(block)
+def check_key(key: str) -> list[str]:
+    """The parts of a key.
+
+    Raises:
+        UsageError: it is no relative path, or it would leave the bucket.
+    """
+    parts = key.split("/")
+    if not key or "\0" in key or any(part in {"", ".", "..", _TEMPORARY} for part in parts):
+        raise UsageError("bad-key", f"{key!r} is no key of a bucket", why="a key is a relative path without . or ..")
+    return parts
+
+
+def changed_while_read(key: str) -> IntegrityError:
+    """The error for a file whose bytes are no longer those of the digest that was taken first."""
+    return IntegrityError(
+        "file-changed",
+        f"a file changed while it was being stored under {key}",
+        why="its bytes no longer match the digest taken first; nothing was stored",
+        fix="stop what writes to it and try again",
+    )
+
+
+def _fill(file: BinaryIO, source: bytes | Path, progress: Progress | None) -> str:
+    running = hashlib.sha256()
+    for block in (source,) if isinstance(source, bytes) else _blocks(source):
+        running.update(block)
+        file.write(block)
+        if progress:
+            progress(len(block))
+    return running.hexdigest()
+
+
+def _blocks(path: Path) -> Generator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
 
 
 def _sync_folders(folder: Path, root: Path) -> None:
@@ -134,10 +214,10 @@ def _sync_folders(folder: Path, root: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Generator[None]:
+def _locked(path: Path, kind: int = fcntl.LOCK_EX) -> Generator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, kind)
         yield
 
 
@@ -162,3 +242,4 @@ def _unavailable(verb: str, path: Path, error: OSError) -> TidegateError:
 
 
 _conforms: Callable[[Path], Bucket] = FolderBucket
+_collectable: Callable[[Path], Collectable] = FolderBucket
