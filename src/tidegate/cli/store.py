@@ -1,12 +1,16 @@
-"""``tidegate store``: is everything that was recorded still there, and unchanged?"""
+"""``tidegate store``: is everything that was recorded still there, unchanged, and still needed?"""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from tidegate.cli.console import Json, open_workspace, print_json, progress
+from tidegate.cli.console import Json, next_command, open_workspace, print_json, progress
+from tidegate.clock import parse_duration
+from tidegate.store.garbage import SAFE_GRACE_US, Collected, Garbage, collect, explain, find_garbage, readable
 
-app = typer.Typer(help="The store: verify, reindex.", no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = typer.Typer(help="The store: verify, reindex, gc.", no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
@@ -35,3 +39,50 @@ def reindex(as_json: Json = False) -> None:
         print_json({"entries": count})
     else:
         typer.echo(f"{count} entries indexed")
+
+
+@app.command()
+def gc(
+    grace: Annotated[str, typer.Option(help="What was deleted or written within this time stays, such as 7d, 12h, 0s.")] = "7d",
+    apply: Annotated[bool, typer.Option("--apply", help="Remove it. Without this, only tell what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell what was deleted, or is needed by nothing, and remove it with --apply."""
+    workspace = open_workspace()
+    grace_us = parse_duration(grace)
+    with progress("gc") as advance:
+        garbage = find_garbage(workspace.store, workspace.clock, grace_us=grace_us, advance=lambda: advance(1))
+        done = collect(workspace.store, workspace.clock, garbage, advance=lambda: advance(1)) if apply else None
+    if as_json:
+        print_json({"plan": garbage, "bytes": garbage.bytes, "removed": done})
+        return
+    for line in explain(garbage):
+        typer.echo(line)
+    if grace_us < SAFE_GRACE_US:
+        typer.echo("with a grace of less than an hour, nobody else may write to this store meanwhile")
+    if done:
+        _told(done)
+    elif garbage:
+        typer.echo(_would(garbage))
+        next_command(f"tidegate store gc --grace {grace} --apply")
+    else:
+        typer.echo("there is nothing to remove")
+
+
+def _would(garbage: Garbage) -> str:
+    return (
+        f"would remove {len(garbage.runs)} runs, {len(garbage.experiments)} experiments, {len(garbage.objects)} objects "
+        f"({readable(garbage.bytes)}); nothing was changed"
+    )
+
+
+def _told(done: Collected) -> None:
+    typer.echo(
+        f"removed {done.runs} runs, {done.experiments} experiments, {done.objects} objects ({readable(done.object_bytes)})"
+        + (f" and {readable(done.unfinished_bytes)} of unfinished writes" if done.unfinished_bytes else "")
+    )
+    if done.database_before != done.database_after:
+        typer.echo(f"the database went from {readable(done.database_before)} to {readable(done.database_after)}")
+    for note in done.notes:
+        typer.echo(note)
+    next_command("tidegate store verify")
