@@ -35,6 +35,7 @@ COMMANDS: dict[str, _Entry] = {
     "doctor": _Entry("doctor", "app", "How mature is this project, what is missing, what is dangerous?"),
     "ui": _Entry("server", "ui_app", "Open the web pages of this project."),
     "run": _Entry("run", "app", "Runs: list, show, compare."),
+    "sync": _Entry("sync", "app", "Ship runs that were recorded offline."),
     "data": _Entry("data", "app", "Dataset snapshots and contracts."),
     "features": _Entry("features", "app", "Feature views: materialize, read by key."),
     "pipeline": _Entry("pipeline", "app", "Pipelines: run, and why a step runs again."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -11,12 +12,20 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from tidegate.cli.flags import flags, open_workspace
 
-__all__ = ["Json", "flags", "next_command", "open_workspace", "print_json", "print_table", "progress"]
+__all__ = ["Json", "flags", "next_command", "open_workspace", "print_csv", "print_json", "print_table", "progress", "transfer"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -45,6 +54,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     typer.echo("\n".join(line.rstrip() for line in text.get().splitlines()))
 
 
+def print_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """The same as CSV (RFC 4180, but lines end as everywhere here)."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
 def next_command(command: str) -> None:
     """Ends a command by naming the one that usually follows."""
     if sys.stdout.isatty():
@@ -68,3 +84,20 @@ def progress(label: str, total: float | None = None) -> Generator[Callable[[floa
     with bar:
         task = bar.add_task(label, total=total)
         yield lambda amount=1.0: bar.advance(task, amount)
+
+
+@contextmanager
+def transfer(label: str) -> Generator[Callable[[int, int], None]]:
+    """A bar of bytes on standard error while a block runs; gives a function of (bytes moved, bytes in all)."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(label, total=None)
+        yield lambda moved, total: bar.update(task, completed=moved, total=total)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_table, progress
+from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_table, transfer
 from tidegate.clock import format_time
 from tidegate.data import CheckResult, check_file, load_contract
 from tidegate.data.check import enforce
@@ -32,8 +32,8 @@ def snapshot(
     """Store a file or folder as the next snapshot. Equal content is the snapshot that is there already."""
     datasets = open_workspace().datasets
     before = {each.number for each in datasets.list(name)}
-    with progress("snapshot") as advance:
-        taken = datasets.snapshot(source, name, contract=contract, message=message, progress=lambda _done, _total: advance(1))
+    with transfer("snapshot") as told:
+        taken = datasets.snapshot(source, name, contract=contract, message=message, progress=told)
     if as_json:
         print_json(taken)
         return
@@ -112,7 +112,8 @@ def restore(
     """Write a snapshot's files into a folder, each one verified."""
     datasets = open_workspace().datasets
     found = datasets.get(ref)
-    datasets.restore(found, target)
+    with transfer("restore") as told:
+        datasets.restore(found, target, progress=told)
     if as_json:
         print_json({"snapshot": found.ref, "target": str(target), "files": [each.path for each in found.files]})
     else:

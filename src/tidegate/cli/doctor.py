@@ -18,7 +18,7 @@ _MARKS = {CheckState.OK: "yes", CheckState.FAIL: "no", CheckState.UNKNOWN: "unkn
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """How mature is this project, what is missing, what is dangerous? Only evidence in the store counts."""
-    health = open_workspace().health()
+    health = open_workspace().health(probe=True)
     if as_json:
         print_json(health)
         return

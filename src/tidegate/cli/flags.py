@@ -33,6 +33,6 @@ def set_flags(chosen: Flags) -> None:
     _current.set(chosen)
 
 
-def open_workspace() -> Workspace:
+def open_workspace(*, recover: bool = True) -> Workspace:
     """The workspace of the project that this call is about; loaded only now, so that help and ``gate check`` stay quick."""
-    return importlib.import_module("tidegate.workspace").Workspace.open(flags().folder, **flags().settings)
+    return importlib.import_module("tidegate.workspace").Workspace.open(flags().folder, recover=recover, **flags().settings)

@@ -8,22 +8,10 @@ import typer
 
 from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_table
 from tidegate.clock import format_time, parse_time
-from tidegate.digest import short
 from tidegate.errors import UsageError
-from tidegate.records.ledger import (
-    Approved,
-    Event,
-    Frozen,
-    Judged,
-    LedgerEntry,
-    Promoted,
-    Registered,
-    Released,
-    RolledBack,
-    Unfrozen,
-)
+from tidegate.records.ledger import LedgerEntry
 from tidegate.records.names import Reference, parse_reference
-from tidegate.release import served_at
+from tidegate.release import served_at, tell
 
 app = typer.Typer(
     help="The ledger of a model: log, plan, freeze, lift.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
@@ -84,7 +72,7 @@ def log(model: Model, as_json: Json = False) -> None:
     if as_json:
         print_json(entries)
         return
-    rows = [[entry.seq, format_time(entry.at), entry.actor, sentence(entry.event)] for entry in entries]
+    rows = [[entry.seq, format_time(entry.at), entry.actor, tell(entry.event).sentence] for entry in entries]
     print_table(f"ledger of {model}", ["entry", "at", "who", "what"], rows, empty="no decision has been recorded")
 
 
@@ -140,31 +128,6 @@ def lift(version: Version, reason: Reason = "", as_json: Json = False) -> None:
         next_command(f"tidegate gate {ref}")
 
 
-def sentence(event: Event) -> str:
-    """An event as people read it."""
-    match event:
-        case Registered():
-            return f"registered version {event.version} ({short(event.digest)})"
-        case Judged():
-            return f"judged version {event.version}: {event.verdict} (receipt {short(event.receipt)})"
-        case Approved():
-            return f"approved version {event.version} until {format_time(event.expires_at)}{_quoted(event.comment)}"
-        case Promoted():
-            return f"promoted version {event.version}, from {event.previous.version or 'nothing'}"
-        case RolledBack():
-            return f"rolled back to version {event.version}, from {event.previous.version}{_quoted(event.reason)}"
-        case Released():
-            return f"lifted the quarantine of version {event.version}{_quoted(event.reason)}"
-        case Frozen():
-            return f"froze promotions{_quoted(event.reason)}"
-        case Unfrozen():
-            return f"allowed promotions again{_quoted(event.reason)}"
-
-
-def _quoted(text: str) -> str:
-    return f": {text}" if text else ""
-
-
 def _numbered(text: str) -> Reference:
     ref = parse_reference(text, "model")
     if ref.number is None:
@@ -186,7 +149,7 @@ def _show(model: str, entry: LedgerEntry, as_json: bool) -> None:
     if as_json:
         print_json({"model": model, **_plain(entry)})
         return
-    typer.echo(f"{model}: {sentence(entry.event)} (ledger entry {entry.seq}, by {entry.actor})")
+    typer.echo(f"{model}: {tell(entry.event).sentence} (ledger entry {entry.seq}, by {entry.actor})")
 
 
 def _plain(entry: LedgerEntry) -> dict[str, object]:

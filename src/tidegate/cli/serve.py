@@ -24,6 +24,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8080,
     store: Annotated[str | None, typer.Option(help="Folder of the store.", show_default="the project's")] = None,
+    bucket: Annotated[str | None, typer.Option(help="URL of the bucket.", show_default="the project's")] = None,
 ) -> None:
     """Serve a model over HTTP and follow its pointer until it is told to stop (SIGTERM, Ctrl-C)."""
     if "@" in name:
@@ -32,9 +33,11 @@ def serve(
             "version-not-wanted", f"{name!r} names a version", why="a server follows the pointer", fix=f"tidegate serve {model}"
         )
     check_name(name, "model")
-    chosen = flags().settings | ({"store": store} if store else {})
-    project = load_project(flags().folder, chosen)
-    run_server(open_bucket(project.store), name, host=host, port=port, policy=_policy(project, name), ready=_say)
+    given = {"store": store, "bucket": bucket}
+    project = load_project(flags().folder, flags().settings | {key: value for key, value in given.items() if value})
+    address = project.settings.bucket
+    opened = open_bucket(address, project.store / "cache") if address else open_bucket(project.store)
+    run_server(opened, name, host=host, port=port, policy=_policy(project, name), ready=_say)
 
 
 def _policy(project: Project, name: str) -> ServingPolicy:
