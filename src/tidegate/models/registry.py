@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
@@ -16,7 +16,7 @@ from tidegate.models.candidate import Candidate
 from tidegate.models.formats import Predictor, find_format, formats
 from tidegate.models.package import load_version, manifest_key, read_version, verify_package, version_numbers
 from tidegate.models.packing import Contents, pack
-from tidegate.records.model import Lineage, Manifest, ModelVersion, PackagedFile
+from tidegate.records.model import Lineage, Manifest, ModelVersion, PackagedFile, Signature
 from tidegate.records.names import check_name, nearest, parse_reference
 from tidegate.store.objects import put_object
 from tidegate.store.ports import Bucket, Catalog, CatalogEntry
@@ -55,6 +55,38 @@ class Models:
         for data in contents.files.values():
             put_object(self._bucket, data)
         return self._indexed(self._claim(manifest, numbers[-1] + 1 if numbers else 1))
+
+    def keep(
+        self,
+        name: str,
+        files: Sequence[PackagedFile],
+        *,
+        format: str,  # noqa: A002 - the word of the manifest
+        loads_code: bool,
+        signature: Signature,
+        lineage: Lineage | None = None,
+        description: str = "",
+    ) -> ModelVersion:
+        """Makes a version of files that are in the bucket already, as they are; the same files again are another version.
+
+        Nothing is known of what they answer: neither task nor parity. Who calls vouches that the objects are there.
+        """
+        check_name(name, "model")
+        manifest = Manifest(
+            name=name,
+            version=0,
+            task="unknown",
+            format=format,
+            loads_code=loads_code,
+            signature=signature,
+            files=sorted(files, key=lambda file: file.path),
+            lineage=lineage or Lineage(),
+            created_at=self._clock.now(),
+            author=self._author,
+            description=description,
+        )
+        numbers = version_numbers(self._bucket, name)
+        return self._indexed(self._claim(manifest, numbers[-1] + 1 if numbers else 1, again=True))
 
     def get(self, ref: str) -> ModelVersion:
         """The version that ``delay@12``, ``delay@latest`` or ``delay`` names.
@@ -130,22 +162,26 @@ class Models:
             classes=contents.classes,
         )
 
-    def _claim(self, manifest: Manifest, number: int) -> ModelVersion:
-        """Takes the first free number from ``number`` on; whoever took one meanwhile with the same content made this version."""
+    def _claim(self, manifest: Manifest, number: int, *, again: bool = False) -> ModelVersion:
+        """Takes the first free number from ``number`` on.
+
+        Whoever took one meanwhile with the same content made this version, unless it is to be made ``again``.
+        """
         while True:
             numbered = msgspec.structs.replace(manifest, version=number)
             data = digests.canonical(numbered)
             if self._bucket.put_if_absent(manifest_key(manifest.name, number), data):
                 return ModelVersion(digest=digests.of_bytes(data), manifest=numbered)
             present = read_version(self._bucket, manifest.name, number)
-            if _same_content(present.manifest, manifest):
+            if not again and _same_content(present.manifest, manifest):
                 return present
             number += 1
 
     def _indexed(self, version: ModelVersion) -> ModelVersion:
         manifest = version.manifest
         summary = {
-            "task": manifest.task, "format": manifest.format, "author": manifest.author, "run": manifest.lineage.run, "size": manifest.size
+            "task": manifest.task, "format": manifest.format, "author": manifest.author, "run": manifest.lineage.run,
+            "size": manifest.size, "description": manifest.description,
         }  # fmt: skip
         key = manifest_key(version.name, version.version)
         self._catalog.put(CatalogEntry(KIND, version.name, version.version, key, version.digest, manifest.created_at, summary))

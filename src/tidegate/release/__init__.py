@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from tidegate.release.ledger import read_entries, read_pointer, verify_ledger
     from tidegate.release.release import PromotionPlan, Release, served_at
     from tidegate.release.state import LedgerState
+    from tidegate.release.telling import Told, tell
 
 __all__ = [
     "LedgerState",
     "PromotionPlan",
     "Release",
+    "Told",
     "audit_ledger",
     "read_entries",
     "read_pointer",
     "served_at",
+    "tell",
     "verify_ledger",
 ]
 
@@ -33,5 +36,6 @@ __getattr__, __dir__ = exports(
         "ledger": ["read_entries", "read_pointer", "verify_ledger"],
         "release": ["PromotionPlan", "Release", "served_at"],
         "state": ["LedgerState"],
+        "telling": ["Told", "tell"],
     },
 )

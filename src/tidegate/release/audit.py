@@ -53,6 +53,9 @@ def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry
 
 def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promoted) -> list[str]:
     ref = f"{model}@{event.version}"
+    if event.ungated:  # a red flag that doctor tells, but no forgery: the entry itself says that it rests on nothing
+        known = state.digests.get(event.version) == event.digest and event.digest not in state.quarantined
+        return [] if known else [f"{ref} was promoted ungated, and is quarantined or not the version as it was registered"]
     if not any(item.receipt == event.receipt and item.verdict is Verdict.PASS for item in state.judgements):
         return [f"{ref} was promoted without a PASS in the ledger before it"]
     receipt, problem = _receipt(bucket, model, event.receipt)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from tidegate import digest as digests
 from tidegate.clock import Clock, format_time, parse_duration
-from tidegate.errors import RefusedError, TidegateError, UsageError
+from tidegate.errors import NotFoundError, RefusedError, TidegateError, UsageError
 from tidegate.gate import read_receipt
 from tidegate.records.ledger import (
+    Aliased,
     Approved,
     Event,
     Frozen,
@@ -20,15 +21,17 @@ from tidegate.records.ledger import (
     Registered,
     Released,
     RolledBack,
+    Staged,
+    Unaliased,
     Unfrozen,
 )
 from tidegate.records.model import ModelVersion
 from tidegate.records.policy import ReleasePolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.verdict import Verdict
-from tidegate.release.ledger import append, read_entries, read_pointer, read_state, verify_ledger
-from tidegate.release.rules import RULES, Request
-from tidegate.release.state import LedgerState
+from tidegate.release.ledger import append, entry_key, read_entries, read_pointer, verify_ledger
+from tidegate.release.rules import ALWAYS, RULES, Request
+from tidegate.release.state import ARCHIVED, CHAMPION, PRODUCTION, STAGES, LedgerState, fold
 from tidegate.store.ports import Bucket
 
 
@@ -60,18 +63,27 @@ class PromotionPlan:
 class Release:
     """Every move of a model's pointer, and what has to be true before it."""
 
-    def __init__(self, bucket: Bucket, clock: Clock, actor: str) -> None:
+    def __init__(self, bucket: Bucket, clock: Clock, actor: str, *, allow_ungated: bool = False) -> None:
         self._bucket = bucket
         self._clock = clock
         self._actor = actor
+        self._allow_ungated = allow_ungated
+        self._seen: dict[str, LedgerState] = {}
 
     def pointer(self, model: str) -> Pointer:
         """Which version serves; version 0 when none does."""
         return read_pointer(self._bucket, model)
 
     def state(self, model: str) -> LedgerState:
-        """What the ledger adds up to now."""
-        return read_state(self._bucket, model)
+        """What the ledger adds up to now. Entries that were read before are not read again, as long as the newest of them stands."""
+        seen = self._seen.get(model)
+        newest = self._bucket.find(entry_key(model, seen.head)) if seen else None
+        if seen is None or newest is None or digests.of_bytes(newest.data) != seen.head_digest:
+            seen = None
+        state = fold(read_entries(self._bucket, model, after=seen.head if seen else 0), seen)
+        if state.head:
+            self._seen[model] = state
+        return state
 
     def history(self, model: str) -> list[LedgerEntry]:
         """Every entry of the ledger, oldest first."""
@@ -130,6 +142,91 @@ class Release:
 
         return self._append(model, decide)
 
+    def name_champion(self, model: str, version: int, *, policy: ReleasePolicy | None) -> LedgerEntry | None:
+        """Makes the version the champion, as somebody asks who knows no gate; None if it is the champion already.
+
+        It is promoted like any other. Where the rules refuse and the project allows ungated promotions, the pointer moves all the
+        same and the entry says so; a freeze and a quarantine hold even then. Without a policy nothing can have passed the gate.
+
+        Raises:
+            NotFoundError: the version is not registered.
+            RefusedError: a rule forbids it.
+            ConflictError: the pointer moved since the gate judged.
+        """
+
+        def decide(state: LedgerState) -> Event | None:
+            _require_version(state, model, version)
+            if state.champion.version == version:
+                return None
+            plan = self._plan(state, model, version, policy or ReleasePolicy())
+            if plan.event is not None and policy is not None:
+                return plan.event
+            refusal = plan.refusal if policy is not None else _no_policy(model, version)
+            held = next((refused for rule in ALWAYS if (refused := rule.refusal(state, plan.request)) is not None), None)
+            if held is not None or not self._allow_ungated:
+                raise held or refusal or RefusedError("nothing-to-do", f"{plan.request.ref} cannot be promoted")
+            return Promoted(version=version, digest=state.digests[version], receipt="", previous=state.champion, ungated=True)
+
+        return self._append_if(model, decide)
+
+    def set_alias(self, model: str, alias: str, version: int) -> LedgerEntry | None:
+        """Lets a name stand for a version; None if it does already.
+
+        Raises:
+            UsageError: the name is ``champion``, which is the pointer (see ``name_champion``).
+            NotFoundError: the version is not registered.
+        """
+        _refuse_pointer(alias, model)
+
+        def decide(state: LedgerState) -> Event | None:
+            _require_version(state, model, version)
+            previous = state.aliases.get(alias, 0)
+            return Aliased(alias=alias, version=version, previous=previous) if previous != version else None
+
+        return self._append_if(model, decide)
+
+    def drop_alias(self, model: str, alias: str) -> LedgerEntry | None:
+        """Takes a name away; None if no version has it.
+
+        Raises:
+            UsageError: the name is ``champion``: the pointer moves by promotion and rollback alone.
+        """
+        _refuse_pointer(alias, model)
+
+        def decide(state: LedgerState) -> Event | None:
+            version = state.aliases.get(alias, 0)
+            return Unaliased(alias=alias, version=version) if version else None
+
+        return self._append_if(model, decide)
+
+    def stage(self, model: str, version: int, stage: str, *, archive_others: bool = False) -> LedgerEntry | None:
+        """Puts a version into the stage None, Staging or Archived; None if it is there already and nothing else changes.
+
+        Raises:
+            UsageError: there is no such stage, or it is Production, which is the pointer (see ``name_champion``).
+            NotFoundError: the version is not registered.
+            RefusedError: the version is the champion.
+        """
+        if stage not in STAGES or stage == PRODUCTION:
+            raise UsageError("bad-stage", f"no version can be put into {stage!r}", fix="choose one of None, Staging, Archived")
+
+        def decide(state: LedgerState) -> Event | None:
+            _require_version(state, model, version)
+            if state.champion.version == version:
+                raise RefusedError(
+                    "champion-stays",
+                    f"{model}@{version} is the champion and stays in Production",
+                    why="something must serve: the pointer moves to another version, never to nothing",
+                    fix=f"promote another version, or: tidegate rollback {model} --reason TEXT",
+                )
+            others = [number for number in state.digests if number != version and archive_others]
+            archived = sorted(number for number in others if stage != ARCHIVED and state.stage(number) == stage)
+            if state.stage(version) == stage and not archived:
+                return None
+            return Staged(version=version, stage=stage, archived=archived)
+
+        return self._append_if(model, decide)
+
     def rollback(self, model: str, *, reason: str, to: int | None = None) -> LedgerEntry:
         """Moves the pointer back, to the champion before or to an earlier one, and quarantines the one it leaves.
 
@@ -187,6 +284,20 @@ class Release:
     def _append(self, model: str, decide: Callable[[LedgerState], Event]) -> LedgerEntry:
         return append(self._bucket, model, decide, clock=self._clock, actor=self._actor)[1]
 
+    def _append_if(self, model: str, decide: Callable[[LedgerState], Event | None]) -> LedgerEntry | None:
+        """Appends what ``decide`` makes of the newest state, unless that is nothing: asking twice adds one entry."""
+
+        def decided(state: LedgerState) -> Event:
+            event = decide(state)
+            if event is None:
+                raise _AsItIs
+            return event
+
+        try:
+            return self._append(model, decided)
+        except _AsItIs:
+            return None
+
     def _plan(self, state: LedgerState, model: str, version: int, policy: ReleasePolicy) -> PromotionPlan:
         judgement = state.newest_judgement(version)
         found = judgement.receipt if judgement else ""
@@ -230,6 +341,39 @@ class Release:
         return Approved(version=version, receipt=judgement.receipt, expires_at=expires, comment=comment)
 
 
+class _AsItIs(Exception):  # noqa: N818 - it ends an append that would change nothing; nobody outside sees it
+    pass
+
+
+def _require_version(state: LedgerState, model: str, version: int) -> None:
+    if version not in state.digests:
+        raise NotFoundError(
+            "no-such-version",
+            f"there is no {model}@{version}",
+            why="its ledger names no version of that number",
+            fix=f"tidegate model list {model}",
+        )
+
+
+def _refuse_pointer(alias: str, model: str) -> None:
+    if alias.lower() == CHAMPION:
+        raise UsageError(
+            "alias-is-pointer",
+            f"the alias {alias!r} of {model} is the pointer to what serves",
+            why="it moves by promotion and rollback alone, and is never taken away",
+            fix=f"tidegate promote {model}@VERSION, or tidegate rollback {model} --reason TEXT",
+        )
+
+
+def _no_policy(model: str, version: int) -> RefusedError:
+    return RefusedError(
+        "gate-not-declared",
+        f"no gate is declared for {model}, so nothing can show that {model}@{version} is better than what serves",
+        why="a champion is promoted on a receipt, and only a declared gate writes one",
+        fix=f"add [models.{model}] and [models.{model}.gate] to tidegate.toml, then: tidegate gate {model}@{version}",
+    )
+
+
 def _require_reason(reason: str) -> None:
     if not reason.strip():
         raise UsageError(
@@ -244,7 +388,8 @@ def served_at(entries: list[LedgerEntry], at: int) -> tuple[int, str]:
         if entry.at > at:
             break
         if isinstance(entry.event, Promoted):
-            version, why = entry.event.version, f"promoted by {entry.actor} at {format_time(entry.at)}"
+            how = "promoted without the gate" if entry.event.ungated else "promoted"
+            version, why = entry.event.version, f"{how} by {entry.actor} at {format_time(entry.at)}"
         elif isinstance(entry.event, RolledBack):
             version, why = (
                 entry.event.version,

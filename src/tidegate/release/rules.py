@@ -172,3 +172,6 @@ RULES = [
     Rule("the version is not quarantined", _not_quarantined),
     Rule("the declared approvals stand", _approved),
 ]
+
+ALWAYS = [rule for rule in RULES if rule.refusal in {_not_frozen, _not_quarantined}]
+"""What even an ungated promotion must obey."""

@@ -1,4 +1,4 @@
-"""The web pages and the HTTP API of a project. Read-only, and on this machine only, until sign-in exists."""
+"""The web pages and the HTTP API of a project, and MLflow's protocol over its store."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import missing_extra
-from tidegate.server.address import listen, loopback_address, url_of
+from tidegate.server.address import listen, loopback_address, token_of, url_of
 
 if TYPE_CHECKING:
     from tidegate.server.app import create_app
     from tidegate.server.running import run_server
 
-__all__ = ["create_app", "listen", "loopback_address", "run_server", "url_of"]
+__all__ = ["create_app", "listen", "loopback_address", "run_server", "token_of", "url_of"]
 
 _LAZY = {"create_app": "app", "run_server": "running"}
 

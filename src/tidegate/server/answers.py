@@ -142,6 +142,18 @@ def path_id(request: Request, part: str, noun: str) -> str:
     return text
 
 
+def query_offset(request: Request) -> int:
+    """``offset`` of the query: how many rows to skip.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    text = request.query_params.get("offset", "0")
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UsageError("bad-offset", "offset is no number", why="it says how many rows to skip", fix="write offset=100")
+    return int(text)
+
+
 def query_limit(request: Request, default: int, most: int) -> int:
     """``limit`` of the query, at least 1 and at most ``most``.
 
@@ -154,3 +166,17 @@ def query_limit(request: Request, default: int, most: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise UsageError("bad-limit", "limit is no number", why="it says how many rows to show", fix=f"write limit={default}")
     return min(max(int(text), 1), most)
+
+
+def query_number(request: Request, name: str) -> int | None:
+    """A whole number of the query, such as a step, or None if it is not asked for.
+
+    Raises:
+        UsageError: it is no whole number of 64 bits.
+    """
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    if not re.fullmatch(r"-?[0-9]{1,19}", text) or not -(2**63) <= int(text) < 2**63:
+        raise UsageError("bad-number", f"{name} is no whole number", why="it is compared with steps", fix=f"write {name}=1000")
+    return int(text)

@@ -10,11 +10,14 @@ from tidegate.digest import of_json
 from tidegate.errors import NotFoundError
 from tidegate.gate import read_report
 from tidegate.release import read_entries
-from tidegate.server.answers import path_digest, path_id, path_name, path_number, query_limit
+from tidegate.server.answers import path_digest, path_id, path_name, path_number, query_limit, query_number, query_offset
 from tidegate.server.pages.models import known_model
 from tidegate.server.stored import newest_windows, read_alerts, read_decision, read_decisions
 from tidegate.server.summary import model_names, summarise
 from tidegate.workspace import Workspace
+
+MOST_PIXELS = 10_000
+"""The most stretches of one envelope."""
 
 
 def overview(workspace: Workspace, _request: Request) -> Any:
@@ -23,12 +26,14 @@ def overview(workspace: Workspace, _request: Request) -> Any:
 
 
 def runs(workspace: Workspace, request: Request) -> Any:
-    """Runs that match ``where``, ordered by ``order_by``."""
+    """Runs that match ``where``, ordered by ``order_by``, from ``offset`` on; ``experiment`` may be given several times."""
     return workspace.runs.search(
-        experiment=request.query_params.get("experiment", ""),
-        where=request.query_params.get("where", "")[:2000],
-        order_by=request.query_params.get("order_by", "")[:500],
+        experiment=[name for name in request.query_params.getlist("experiment") if name],
+        where=request.query_params.get("where", ""),
+        order_by=request.query_params.get("order_by", ""),
         limit=query_limit(request, 100, 10_000),
+        offset=query_offset(request),
+        deleted=request.query_params.get("deleted", "") in {"1", "true"},
     )
 
 
@@ -38,14 +43,25 @@ def run(workspace: Workspace, request: Request) -> Any:
 
 
 def metric(workspace: Workspace, request: Request) -> Any:
-    """All points of one metric as [metric, step, microseconds UTC, value]."""
+    """The points of one metric as [metric, step, microseconds UTC, value].
+
+    With ``pixels=N`` columns of an exact envelope of at most N stretches instead: see ``tidegate.records.run.Bucketed``.
+    ``first`` and ``last`` narrow both to a range of steps.
+    """
     found = workspace.store.runs.get(path_id(request, "run", "run"))
     name: str = request.path_params["metric"]
     if name not in found.metrics:
         raise NotFoundError(
             "metric-not-found", "this run has no metric of that name", fix=f"it has: {', '.join(sorted(found.metrics)) or 'none'}"
         )
-    return workspace.runs.points(found.id, name)
+    first, last = query_number(request, "first"), query_number(request, "last")
+    pixels = query_number(request, "pixels")
+    if pixels is not None:
+        drawn = workspace.store.series.envelope(found.id, name, pixels=min(max(pixels, 1), MOST_PIXELS), first=first, last=last)
+        return {key: column.tolist() for key, column in drawn._asdict().items()}
+    points = workspace.store.series.points(found.id, name, first=first, last=last)
+    columns = (points.steps.tolist(), points.times.tolist(), points.values.tolist())
+    return [[name, *point] for point in zip(*columns, strict=True)]
 
 
 def models(workspace: Workspace, _request: Request) -> Any:

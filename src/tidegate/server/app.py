@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Route
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from tidegate.errors import NotFoundError, TidegateError, missing_extra
 from tidegate.server import api
-from tidegate.server.answers import Answers, Handler, as_json
+from tidegate.server.address import token_of
+from tidegate.server.answers import API, Answers, Handler, as_json
 from tidegate.server.guard import Guard
+from tidegate.server.mlflow import is_protocol, mlflow_refusal, mlflow_routes
+from tidegate.server.mlflow.protocol import THREADS, in_thread
+from tidegate.server.native import native_routes
 from tidegate.server.pages import data, decisions, health, models, monitoring, overview, runs
+from tidegate.server.routing import Routing
 from tidegate.workspace import Workspace
 
 PAGES: dict[str, Handler] = {
@@ -70,7 +79,9 @@ _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def create_app(workspace: Workspace) -> ASGIApp:
-    """The pages and the API of a workspace as an ASGI application that only this machine may ask and nothing may change.
+    """The pages, their API and MLflow's protocol over a workspace as an ASGI application.
+
+    Without the setting ``token`` only this machine may ask it; with it, who has the token.
 
     Raises:
         UnavailableError: the extra ``server`` is not installed completely.
@@ -89,16 +100,37 @@ def create_app(workspace: Workspace) -> ASGIApp:
     async def listing(_request: Request) -> Response:
         return as_json({"endpoints": list(ENDPOINTS)})
 
-    async def unanswered(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        return answers.error(request.url.path, _nothing_there(), status)
+    def refuse(path: str, error: TidegateError, status: int) -> Response:
+        if is_protocol(path):
+            return mlflow_refusal(error, status, path)
+        if status == 401 and not path.startswith(API):  # a page would name the project
+            return PlainTextResponse(f"{error.what}\n{error.fix}\n", status)
+        return answers.error(path, error, status)
 
-    routes = [Route(path, answers.endpoint(handler)) for path, handler in {**PAGES, **ENDPOINTS}.items()]
-    routes += [Route("/api/v1", listing), Route("/static/{file}", static)]
+    async def unanswered(request: Request, error: Exception) -> Response:
+        return refuse(request.url.path, _nothing_there(), error.status_code if isinstance(error, HTTPException) else 500)
+
+    async def health_word(request: Request) -> Response:
+        """A page for browsers; for MLflow's clients, and for who watches over servers, one word that needs no token."""
+        if "text/html" in request.headers.get("accept", ""):
+            return await in_thread(answers.endpoint(health.show_health), request)
+        return PlainTextResponse("OK")
+
+    shown = {path: handler for path, handler in {**PAGES, **ENDPOINTS}.items() if path != "/health"}
+    routes: list[BaseRoute] = [Route(path, answers.endpoint(handler)) for path, handler in shown.items()]
+    routes += [Route("/health", health_word), Route("/api/v1", listing), Route("/static/{file}", static)]
+    routes += mlflow_routes(workspace)
+    routes += native_routes(workspace.store)
     handlers: dict[Any, Any] = {HTTPException: unanswered}
-    app = Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=_lifespan)
     app.router.redirect_slashes = False
-    return Guard(app, answers.error)
+    return Guard(Routing(app, routes), refuse, token=token_of(workspace.project))
+
+
+@asynccontextmanager
+async def _lifespan(_app: Starlette) -> AsyncGenerator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield
 
 
 def _nothing_there() -> TidegateError:

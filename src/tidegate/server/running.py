@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import uvicorn
 
 from tidegate.server.app import create_app
+from tidegate.server.connection import protocol_class
 from tidegate.workspace import Workspace
 
+_GRACE_SECONDS = 30
+"""How long requests in flight may take after somebody asked the server to stop."""
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than most training steps, so that a client that logs now and then keeps its connection."""
 
-def run_server(workspace: Workspace, listener: socket.socket) -> None:
-    """Answers on a socket that listens already (see ``tidegate.server.address.listen``) until it is interrupted."""
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._ready()
+
+
+def run_server(workspace: Workspace, listener: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Answers on a socket that listens already (see ``tidegate.server.address.listen``) until it is interrupted.
+
+    Calls ``ready`` when it answers. Who waits for an answer when it is interrupted still gets it; everything that was
+    acknowledged is on disk.
+    """
     config = uvicorn.Config(
         create_app(workspace),
+        http=protocol_class(),
         log_level="warning",
         access_log=False,
         server_header=False,
         ws="none",
-        lifespan="off",
-        timeout_graceful_shutdown=2,
+        lifespan="on",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        _Server(config, ready).run(sockets=[listener])
+    finally:
+        workspace.store.close()

@@ -130,7 +130,7 @@ def serving_since(entries: list[LedgerEntry]) -> ServingSince:
                 digest=event.digest,
                 at=entry.at,
                 actor=entry.actor,
-                how="promoted" if isinstance(event, Promoted) else "rolled back to",
+                how="rolled back to" if isinstance(event, RolledBack) else "promoted ungated" if event.ungated else "promoted",
                 receipt=receipt,
                 verdict=verdicts.get(receipt),
             )

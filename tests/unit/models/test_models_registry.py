@@ -21,10 +21,10 @@ class FullBucket(FolderBucket):
 
     refuse = ""
 
-    def put_if_absent(self, key, source):
+    def put_if_absent(self, key, source, **options):
         if self.refuse and self.refuse in key:
             raise UnavailableError("disk-full", "the disk is full")
-        return super().put_if_absent(key, source)
+        return super().put_if_absent(key, source, **options)
 
 
 def test_a_candidate_becomes_a_version(models, candidate, clock, store):

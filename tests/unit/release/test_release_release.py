@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tidegate import digest
 from tidegate.clock import DAY, Clock
 from tidegate.errors import ApprovalMissing, ConflictError, IntegrityError, RefusedError, TidegateError, UsageError
+from tidegate.records.ledger import Promoted
 from tidegate.records.policy import ReleasePolicy
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release, read_pointer, served_at, verify_ledger
@@ -297,14 +298,14 @@ def test_a_plan_explains_and_changes_nothing(house):
 
 
 class Moves(RuleBasedStateMachine):
-    """Whatever people do, in whatever order: the ledger verifies, and the champion passed the gate and was approved."""
+    """Whatever people do, in whatever order: the ledger verifies, and the champion passed and was approved, or is told as ungated."""
 
     def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.house = House(FolderBucket(Path(self.folder.name)))
         self.versions = {}
-        self.good = set()
+        self.aliases = {}
 
     def teardown(self):
         self.folder.cleanup()
@@ -336,6 +337,42 @@ class Moves(RuleBasedStateMachine):
         except TidegateError:
             return
 
+    @rule(number=st.integers(1, 4), alias=st.sampled_from(["best", "next", "champion"]), drop=st.booleans())
+    def name(self, number, alias, drop):
+        release = self.house.release("ana")
+        try:
+            if drop:
+                release.drop_alias("delay", alias)
+                self.aliases.pop(alias, None)
+            else:
+                release.set_alias("delay", alias, number)
+                self.aliases[alias] = number
+        except TidegateError:
+            return
+
+    @rule(number=st.integers(1, 4), stage=st.sampled_from(["None", "Staging", "Archived", "Production"]), archive=st.booleans())
+    def stage(self, number, stage, archive):
+        try:
+            self.house.release("ana").stage("delay", number, stage, archive_others=archive)
+        except TidegateError:
+            return
+
+    @rule(number=st.integers(1, 4), ungated=st.booleans(), policy=st.sampled_from([POLICY, None]))
+    def name_champion(self, number, ungated, policy):
+        release = Release(self.house.bucket, Clock.replay(self.house.now), "ana", allow_ungated=ungated)
+        try:
+            release.name_champion("delay", number, policy=policy)
+        except TidegateError:
+            return
+
+    @invariant()
+    def names_and_stages_are_what_was_asked(self):
+        state = self.house.release("x").state("delay")
+        assert state.aliases == self.aliases
+        assert "champion" not in state.aliases
+        in_production = [number for number in self.versions if state.stage(number) == "Production"]
+        assert in_production == ([state.champion.version] if state.champion.version else [])
+
     @invariant()
     def the_champion_deserves_it(self):
         release = self.house.release("x")
@@ -347,7 +384,9 @@ class Moves(RuleBasedStateMachine):
             passed = {
                 item.receipt for item in state.judgements if item.version == champion.version and item.verdict is Verdict.PASS
             }
-            assert any(consent.receipt in passed and consent.actor == "ben" for consent in state.consents)
+            moves = [entry.event for entry in release.history("delay") if isinstance(entry.event, Promoted)]
+            told = any(move.ungated and move.version == champion.version and not move.receipt for move in moves)
+            assert told or any(consent.receipt in passed and consent.actor == "ben" for consent in state.consents)
             assert champion.digest == state.digests[champion.version]
             assert champion.digest not in state.quarantined
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow_rest import Rest
 from server_client import Client
 from server_project import build_project
 
@@ -36,3 +37,18 @@ def empty(tmp_path: Path) -> Iterator[Client]:
     workspace = Workspace.open(folder)
     yield Client(create_app(workspace))
     workspace.store.close()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """A project in which nothing has happened."""
+    folder = tmp_path / "fresh"
+    folder.mkdir()
+    workspace = Workspace.open(folder)
+    yield workspace
+    workspace.store.close()
+
+
+@pytest.fixture
+def rest(workspace: Workspace) -> Rest:
+    return Rest(create_app(workspace))

@@ -27,12 +27,19 @@ class Client:
         self._app = app
 
     def get(self, path: str, *, host: str = "127.0.0.1:7070", method: str = "GET") -> Answer:
-        return asyncio.run(self._ask(path, [(b"host", host.encode("latin-1"))], method))
+        headers = [(b"host", host.encode("latin-1")), (b"accept", b"text/html,*/*;q=0.8")]
+        return asyncio.run(self._ask(path, headers, method))
 
     def get_with(self, path: str, headers: list[tuple[bytes, bytes]]) -> Answer:
         return asyncio.run(self._ask(path, headers, "GET"))
 
-    async def _ask(self, path: str, headers: list[tuple[bytes, bytes]], method: str) -> Answer:
+    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        """Any request; ``content_type="..."`` is the header content-type. The host is this machine unless it is given."""
+        given = {"host": "127.0.0.1:7070"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        pairs = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
+        return asyncio.run(self._ask(path, pairs, method, body))
+
+    async def _ask(self, path: str, headers: list[tuple[bytes, bytes]], method: str, body: bytes = b"") -> Answer:
         raw, _, query = path.partition("?")
         scope = {
             "type": "http",
@@ -55,12 +62,12 @@ class Client:
             if asked.is_set():
                 await asyncio.Event().wait()  # the client stays until it is answered
             asked.set()
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Any) -> None:
             sent.append(message)
 
         await self._app(scope, receive, send)
-        body = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
+        answered = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
         found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Answer(sent[0]["status"], found, body.decode("utf-8", "replace"))
+        return Answer(sent[0]["status"], found, answered.decode("utf-8", "replace"))

@@ -15,7 +15,7 @@ def test_any_other_host_is_refused(host: str) -> None:
     with pytest.raises(UsageError, match="does not listen") as found:
         listen(host, 0)
     assert found.value.code == "bind-not-loopback"
-    assert "until sign-in exists the server answers on this machine only" in found.value.why
+    assert "without a token everybody who reaches it reads and writes everything" in found.value.why
 
 
 def test_loopback_has_three_names() -> None:

@@ -74,6 +74,19 @@ def test_points_with_nan_and_infinity_are_json(client, project: Workspace) -> No
     assert client.get(f"/api/v1/runs/{run.id}/metrics/none").json["error"]["code"] == "metric-not-found"
 
 
+def test_a_metric_comes_in_a_range_or_as_an_envelope(client, project: Workspace) -> None:
+    run = project.runs.search(experiment="hostile")[0]
+    place = f"/api/v1/runs/{run.id}/metrics/nan"
+    steps = [point[1] for point in client.get(place).json]
+    assert [point[1] for point in client.get(f"{place}?first={steps[1]}&last={steps[3]}").json] == steps[1:4]
+    drawn = client.get(f"{place}?pixels=2").json
+    assert (sum(drawn["counts"]), drawn["first"][0], drawn["last"][-1]) == (5, steps[0], steps[-1])
+    assert min(drawn["low"]) == 1.0
+    assert client.get(f"{place}?pixels=100").json["counts"] == [1] * 5
+    for bad in ("pixels=x", "first=1.5", f"last={2**63}"):
+        assert client.get(f"{place}?{bad}").json["error"]["code"] == "bad-number"
+
+
 def test_filter_errors_are_json(client) -> None:
     answer = client.get("/api/v1/runs?where=%3C%3C")
     assert answer.status == 400

@@ -269,7 +269,9 @@ def test_a_spike_among_thousands_of_points_is_drawn(client, project: Workspace) 
 
 
 def test_a_bug_is_told_to_the_terminal_and_not_to_the_reader(project: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    broken = Client(create_app(SimpleNamespace(project=project.project, clock=project.clock)))  # a workspace without rooms
+    broken = Client(
+        create_app(SimpleNamespace(project=project.project, clock=project.clock, store=project.store))
+    )  # without rooms
     for path in ("/", "/api/v1/overview"):
         answer = broken.get(path)
         assert answer.status == 500

@@ -7,12 +7,13 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.clock import DAY, HOUR, MINUTE, SECOND
-from tidegate.records.run import MetricPoint
+from tidegate.records.run import Bucketed
 from tidegate.server.pages import charts, rendering
 from tidegate.server.pages.rendering import ago, duration, json_script, number, segment, size, sparkline
 
@@ -90,17 +91,24 @@ def test_sparkline_breaks_where_nothing_is_known_and_holds_the_bound() -> None:
     assert sparkline([3.0, 3.0], None).stretches == ["4.0,24.0 236.0,24.0"]
 
 
-@given(st.lists(st.floats(width=32) | st.just(math.nan), min_size=1, max_size=40), st.integers(1, 200))
-def test_an_envelope_keeps_extremes_and_order(few: list[float], times: int) -> None:
-    values = few * times
-    points = [MetricPoint("m", step, step, value) for step, value in enumerate(values)]
-    kept = charts.envelope(points)
-    assert len(kept) <= charts.MOST_POINTS + 2
-    assert [point.step for point in kept] == sorted(point.step for point in kept)
-    known = [value for value in values if not math.isnan(value)]
-    if known:
-        shown = [point.value for point in kept if not math.isnan(point.value)]
-        assert (min(shown), max(shown)) == (min(known), max(known))
+def bucketed(*rows: tuple[int, int, int, float, float, float]) -> Bucketed:
+    first, last, counts, low, high, close = (np.array(column) for column in zip(*rows, strict=True))
+    return Bucketed(first, last, counts, low, high, close, last)
+
+
+def test_a_curve_of_points_is_a_line_with_gaps() -> None:
+    points = bucketed((1, 1, 1, 5.0, 5.0, 5.0), (2, 2, 1, math.nan, math.nan, math.nan), (3, 3, 1, math.inf, math.inf, math.inf))
+    (line,) = charts.curve([("run", points)])["data"]
+    assert (line["x"], line["y"]) == ([1, 2, 3], [5.0, None, None])
+
+
+def test_a_curve_of_stretches_has_a_band_that_holds_every_extreme() -> None:
+    stretches = [(0, 9, 10, -1.0, 8.0, 0.0), (10, 19, 10, math.nan, math.nan, math.nan), (20, 29, 10, 2.0, 70.0, 3.0)]
+    band, line = charts.curve([("run", bucketed(*stretches))])["data"]
+    assert band["x"] == [0, 9, 9, 0, None, 20, 29, 29, 20, None]
+    assert band["y"] == [8.0, 8.0, -1.0, -1.0, None, 70.0, 70.0, 2.0, 2.0, None]
+    assert (line["x"], line["y"]) == ([9, 19, 29], [0.0, None, 3.0])
+    assert line["customdata"] == [(-1.0, 8.0), (None, None), (2.0, 70.0)]
 
 
 def palettes() -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ import numpy as np
 from tidegate.errors import BadInputError, IntegrityError, missing_extra
 from tidegate.frames import Columns
 from tidegate.models.estimator import NativeModel, class_outputs, refuse_nan
-from tidegate.models.formats.port import CannotPackError, Packed, Probe
+from tidegate.models.formats.port import CannotPackError, Packed, Probe, task_of
 from tidegate.models.signature import conform
 from tidegate.records.model import Manifest, Parity, Signature, Tensor
 from tidegate.records.policy import Task
@@ -60,7 +60,7 @@ class OnnxFormat:
         if _FILE not in files:
             raise IntegrityError("broken-package", f"{manifest.ref} holds no {_FILE}", fix="register the model again")
         try:
-            session = _Session(files[_FILE], manifest.task, manifest.signature.inputs, manifest.classes)
+            session = _Session(files[_FILE], task_of(manifest), manifest.signature.inputs, manifest.classes)
         except (RuntimeError, ValueError) as error:
             raise IntegrityError(
                 "broken-package",

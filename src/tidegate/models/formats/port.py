@@ -8,10 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from tidegate.errors import BadInputError
+from tidegate.errors import BadInputError, IntegrityError
 from tidegate.frames import Columns
 from tidegate.models.estimator import NativeModel
 from tidegate.records.model import Manifest, Parity, Signature
+from tidegate.records.policy import Task
+
+
+def task_of(manifest: Manifest) -> Task:
+    """The task of a package that its format cannot load without.
+
+    Raises:
+        IntegrityError: it does not say.
+    """
+    if manifest.task == "unknown":
+        raise IntegrityError("broken-package", f"{manifest.ref} does not name its task", fix="register the model again")
+    return manifest.task
 
 
 class Packed(NamedTuple):

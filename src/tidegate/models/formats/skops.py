@@ -11,7 +11,7 @@ from typing import Any
 from tidegate.errors import IntegrityError, RefusedError, missing_extra
 from tidegate.frames import Columns
 from tidegate.models.estimator import NativeModel, refuse_nan
-from tidegate.models.formats.port import CannotPackError, Packed, Probe
+from tidegate.models.formats.port import CannotPackError, Packed, Probe, task_of
 from tidegate.models.signature import conform
 from tidegate.records.model import Manifest, Signature
 
@@ -78,10 +78,10 @@ class SkopsFormat:
                 why=f"{type(error).__name__}: {str(error)[:200]}",
                 fix="register the model again, or install the versions in its lineage",
             ) from None
-        classes: list[Any] = [] if manifest.task == "regression" else list(estimator.classes_.tolist())
+        classes: list[Any] = [] if task_of(manifest) == "regression" else list(estimator.classes_.tolist())
         trained = [str(name) for name in getattr(estimator, "feature_names_in_", manifest.signature.input_names)]
         inputs = sorted(manifest.signature.inputs, key=lambda tensor: trained.index(tensor.name))
-        return SkopsPredictor(manifest.signature, NativeModel(estimator, manifest.task, inputs, classes))
+        return SkopsPredictor(manifest.signature, NativeModel(estimator, task_of(manifest), inputs, classes))
 
 
 class SkopsPredictor:

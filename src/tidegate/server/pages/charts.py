@@ -9,15 +9,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tidegate.clock import format_time
 from tidegate.records.monitoring import Finding, Window
-from tidegate.records.run import MetricPoint
+from tidegate.records.run import Bucketed
 
 Figure = dict[str, Any]
 
 PALETTE = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5", "--chart-6"]
-MOST_POINTS = 2000
-"""Longer series are drawn as the exact minimum and maximum of each stretch: a spike is never sampled away."""
+PIXELS = 600
+"""The columns of a curve. Longer series are drawn with the exact least and greatest value of each: a spike is never lost."""
 
 
 def stamp(us: int) -> str:
@@ -25,42 +28,61 @@ def stamp(us: int) -> str:
     return format_time(us).removesuffix("Z")
 
 
-def curve(series: Sequence[tuple[str, Sequence[MetricPoint]]]) -> Figure:
-    """One metric over steps, one line per run."""
+def curve(series: Sequence[tuple[str, Bucketed]]) -> Figure:
+    """One metric over steps, for each run a line and, where it has more points than columns, the band that holds them all."""
     traces: list[Figure] = []
-    for index, (name, points) in enumerate(series):
-        kept = envelope(points)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers" if len(kept) < 30 else "lines",
-                "name": name,
-                "x": [point.step for point in kept],
-                "y": [point.value if math.isfinite(point.value) else None for point in kept],
-                "line": {"color": PALETTE[index % len(PALETTE)], "width": 2},
-                "marker": {"size": 5},
-                "hovertemplate": "step %{x}: %{y:.6g}<extra>" + _plain(name) + "</extra>",
-            }
+    for index, (name, found) in enumerate(series):
+        colour = PALETTE[index % len(PALETTE)]
+        exact = bool((found.counts == 1).all())
+        if not exact:
+            traces.append(_band(name, found, colour))
+        told = (
+            "step %{x}: %{y:.6g}" if exact else "up to step %{x}: %{y:.6g}<br>from %{customdata[0]:.6g} to %{customdata[1]:.6g}"
         )
-    return {"data": traces, "layout": {"xaxis": {"title": {"text": "step"}}, "showlegend": len(traces) > 1}}
+        line: Figure = {
+            "type": "scatter",
+            "mode": "lines+markers" if len(found.last) < 30 else "lines",
+            "name": name,
+            "x": found.last.tolist(),
+            "y": _finite(found.close),
+            "line": {"color": colour, "width": 2 if exact else 1.25},
+            "marker": {"size": 5},
+            "hovertemplate": told + "<extra>" + _plain(name) + "</extra>",
+        }
+        if not exact:
+            line["customdata"] = list(zip(_finite(found.low), _finite(found.high), strict=True))
+        traces.append(line)
+    return {"data": traces, "layout": {"xaxis": {"title": {"text": "step"}}, "showlegend": len(series) > 1}}
 
 
-def envelope(points: Sequence[MetricPoint]) -> list[MetricPoint]:
-    """At most about ``MOST_POINTS`` points, among them each stretch's lowest and highest."""
-    if len(points) <= MOST_POINTS:
-        return list(points)
-    length = math.ceil(len(points) / (MOST_POINTS // 2))
-    kept: list[MetricPoint] = []
-    for start in range(0, len(points), length):
-        stretch = points[start : start + length]
-        finite = [point for point in stretch if not math.isnan(point.value)] or list(stretch[:1])
-        ends = {id(item): item for item in (min(finite, key=_value), max(finite, key=_value))}
-        kept += sorted(ends.values(), key=lambda point: (point.step, point.at))
-    return kept
+def _band(name: str, found: Bucketed, colour: str) -> Figure:
+    """From the least to the greatest value of each stretch, as one polygon for each row of stretches without a gap."""
+    x: list[int | None] = []
+    y: list[float | None] = []
+    known = np.isfinite(found.low) & np.isfinite(found.high)
+    for row in np.split(np.arange(len(known)), np.flatnonzero(np.diff(known)) + 1):
+        if not len(row) or not known[row[0]]:
+            continue
+        steps = np.stack((found.first[row], found.last[row]), axis=1).ravel()
+        x += [*steps.tolist(), *steps[::-1].tolist(), None]
+        y += [*np.repeat(found.high[row], 2).tolist(), *np.repeat(found.low[row], 2)[::-1].tolist(), None]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "fill": "toself",
+        "fillcolor": colour,
+        "line": {"color": colour, "width": 1},
+        "opacity": 0.35,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
-def _value(point: MetricPoint) -> float:
-    return point.value
+def _finite(column: NDArray[np.float64]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in column.tolist()]
 
 
 def performance(windows: Sequence[Window], metric: str) -> Figure:

@@ -9,19 +9,8 @@ from starlette.responses import Response
 
 from tidegate.errors import NotFoundError, TidegateError
 from tidegate.gate import read_report, render_html
-from tidegate.records.ledger import (
-    Approved,
-    Event,
-    Frozen,
-    Judged,
-    Promoted,
-    Registered,
-    Released,
-    RolledBack,
-    Unfrozen,
-)
-from tidegate.records.verdict import Verdict
-from tidegate.release import read_entries
+from tidegate.records.ledger import Judged
+from tidegate.release import Told, read_entries, tell
 from tidegate.server.answers import path_digest, path_name, path_number
 from tidegate.server.pages.rendering import Page
 from tidegate.server.stored import read_alerts
@@ -38,12 +27,7 @@ class Entry(NamedTuple):
     replayed: bool
     digest: str
     before: str
-    kind: str
-    what: str
-    version: int
-    why: str
-    receipt: str
-    verdict: Verdict | None
+    told: Told
 
 
 def list_models(workspace: Workspace, _request: Request) -> Page:
@@ -70,7 +54,7 @@ def show_model(workspace: Workspace, request: Request) -> Page:
             "quarantined": state.quarantined,
             "former": {item.version for item in state.before},
             "timeline": [
-                _entry(digest, entry.seq, entry.at, entry.actor, entry.clock, entry.before, entry.event)
+                Entry(entry.seq, entry.at, entry.actor, entry.clock != "system", digest, entry.before, tell(entry.event))
                 for digest, entry in reversed(entries)
             ],
             "problems": workspace.release.verify(name),
@@ -78,33 +62,6 @@ def show_model(workspace: Workspace, request: Request) -> Page:
             "alerts": sorted(read_alerts(workspace, name, limit=200), key=urgency, reverse=True)[:6],
         },
     )
-
-
-def _entry(digest: str, seq: int, at: int, actor: str, clock: str, before: str, event: Event) -> Entry:
-    kind, what, version, why, receipt, verdict = _told(event)
-    return Entry(seq, at, actor, clock != "system", digest, before, kind, what, version, why, receipt, verdict)
-
-
-def _told(event: Event) -> tuple[str, str, int, str, str, Verdict | None]:
-    """Kind, what happened, to which version, why, on which receipt, with which verdict."""
-    match event:
-        case Registered():
-            return "registered", "registered", event.version, "", "", None
-        case Judged():
-            return "judged", "judged", event.version, "", event.receipt, event.verdict
-        case Approved():
-            return "approved", "approved", event.version, event.comment, event.receipt, None
-        case Promoted():
-            previous = f"instead of version {event.previous.version}" if event.previous.version else "as the first champion"
-            return "promoted", f"promoted {previous}:", event.version, "", event.receipt, None
-        case RolledBack():
-            return "rolled-back", f"rolled back from version {event.previous.version} to", event.version, event.reason, "", None
-        case Released():
-            return "released", "lifted the quarantine of", event.version, event.reason, "", None
-        case Frozen():
-            return "frozen", "froze promotions", 0, event.reason, "", None
-        case Unfrozen():
-            return "unfrozen", "allowed promotions again", 0, event.reason, "", None
 
 
 def show_version(workspace: Workspace, request: Request) -> Page:

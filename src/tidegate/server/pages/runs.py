@@ -11,17 +11,31 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from tidegate.errors import NotFoundError, UsageError
-from tidegate.records.run import Run
+from tidegate.records.run import Bucketed, Run
 from tidegate.server.answers import path_id, query_limit
 from tidegate.server.pages import charts
 from tidegate.server.pages.rendering import Page
+from tidegate.tracking.comparison import SECTIONS, Section
+from tidegate.tracking.comparison import compare_runs as compare
+from tidegate.tracking.rebuild import CodeDiff
+from tidegate.tracking.reproducibility import reproducibility
 from tidegate.workspace import Workspace
 
 MOST_COLUMNS = 6
 MOST_RUNS = 1000
 MOST_COMPARED = 20
 MOST_CURVES = 12
-_LABELS = {"param": "Parameters", "tag": "Tags", "metric": "Metrics, last value", "code": "Code", "package": "Packages"}
+MOST_DIFF_LINES = 500
+_LABELS: dict[Section, str] = {
+    "metric": "Metrics",
+    "param": "Parameters",
+    "data": "Input data",
+    "code": "Code",
+    "environment": "Environment",
+    "package": "Packages",
+    "tag": "Tags",
+}
+_LINE_CLASSES = {"+": "added", "-": "removed", "@": "hunk", "d": "file"}
 
 
 class Column(NamedTuple):
@@ -35,8 +49,8 @@ class Column(NamedTuple):
 
 def list_runs(workspace: Workspace, request: Request) -> Page:
     """The runs that match the filter. A filter that cannot be read is told above the table, never an empty page."""
-    where = request.query_params.get("where", "")[:2000]
-    order_by = request.query_params.get("order_by", "")[:500]
+    where = request.query_params.get("where", "")
+    order_by = request.query_params.get("order_by", "")
     experiment = request.query_params.get("experiment", "")[:100]
     limit = query_limit(request, 100, MOST_RUNS)
     problem: UsageError | None = None
@@ -99,7 +113,7 @@ def show_run(workspace: Workspace, request: Request) -> Page:
     """One run: parameters, metrics with their curves, artifacts, steps, environment."""
     run = workspace.store.runs.get(path_id(request, "run", "run"))
     curves = [
-        (name, charts.curve([(run.name, workspace.runs.points(run.id, name))]))
+        (name, charts.curve([(run.name, _curve(workspace, run, name))]))
         for name, summary in sorted(run.metrics.items())
         if summary.count > 1
     ]
@@ -113,8 +127,13 @@ def show_run(workspace: Workspace, request: Request) -> Page:
             "left_out": max(len(curves) - MOST_CURVES, 0),
             "steps": workspace.store.steps.of_run(run.id),
             "versions": [item for item in workspace.models.list() if item.manifest.lineage.run == run.id],
+            "answers": reproducibility(run.environment, run.inputs, run.params),
         },
     )
+
+
+def _curve(workspace: Workspace, run: Run, metric: str) -> Bucketed:
+    return workspace.store.series.envelope(run.id, metric, pixels=charts.PIXELS)
 
 
 def download_artifact(workspace: Workspace, request: Request) -> Response:
@@ -143,22 +162,37 @@ def compare_runs(workspace: Workspace, request: Request) -> Page:
     if any(not re.fullmatch(r"[0-9a-z]{24}", run_id) for run_id in ids):
         raise NotFoundError("run-not-found", "one of these runs does not exist", fix="choose them in the table of runs")
     runs = [workspace.store.runs.get(run_id) for run_id in ids]
-    comparison = workspace.runs.compare(ids)
+    comparison = compare(runs, workspace.store.bucket, workspace.project.folder, most_lines=MOST_DIFF_LINES)
     names = [
         name
         for name in _most_common([list(run.metrics) for run in runs], MOST_CURVES)
         if any(run.metrics[name].count > 1 for run in runs if name in run.metrics)
     ]
     curves = [
-        (name, charts.curve([(run.name, workspace.runs.points(run.id, name)) for run in runs if name in run.metrics]))
+        (name, charts.curve([(run.name, _curve(workspace, run, name)) for run in runs if name in run.metrics]))
         for name in sorted(names)
     ]
-    sections = [
-        (label, [item for item in comparison.differences if item.section == section]) for section, label in _LABELS.items()
-    ]
+    sections = [(_LABELS[section], comparison.of(section)) for section in SECTIONS]
     return Page(
         "compare.html",
         f"Compare {len(runs)} runs",
         "runs",
-        {"runs": runs, "sections": [item for item in sections if item[1]], "curves": curves},
+        {
+            "runs": runs,
+            "sections": [item for item in sections if item[1]],
+            "code": comparison.code,
+            "lines": _diff_lines(comparison.code) if comparison.code else [],
+            "curves": curves,
+        },
     )
+
+
+def _diff_lines(code: CodeDiff) -> list[tuple[str, str]]:
+    """(CSS class, text) of each line of a unified diff. Before a file's first hunk, + and - begin its names."""
+    found: list[tuple[str, str]] = []
+    in_hunk = False
+    for line in code.text.split("\n") if code.text else []:
+        in_hunk = (in_hunk or line.startswith("@@")) and not line.startswith("diff ")
+        named = _LINE_CLASSES.get(line[:1], "") if in_hunk or line.startswith("diff ") else "dim"
+        found.append((named, line))
+    return found

@@ -122,6 +122,10 @@ function fit(frame) {
   if (frame.contentDocument && frame.contentDocument.readyState === "complete") watch();
 }
 
+// MLflow's clients print links to a run as MLflow's own pages have them: /#/experiments/0/runs/ID
+const linked = location.hash.match(/^#\/experiments\/[^/]+\/runs\/([\w-]+)/);
+if (linked) location.replace(`/runs/${linked[1]}`);
+
 document.addEventListener("keydown", onKey);
 document.addEventListener("change", countChosen);
 document.querySelectorAll("[data-copy]").forEach(copyable);
