@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from postgres_server import PostgresServer
+from s3_server import S3Server
 from tidegate.clock import Clock, parse_time
 from tidegate.store import Store, open_store
 from tidegate.store.bucket.folder import FolderBucket
@@ -35,6 +38,56 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_store(tmp_path / "store")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A Postgres, started once for all tests that ask for it."""
+    # Not below pytest's folder: the next session of pytest locks that against the server's own user.
+    with tempfile.TemporaryDirectory(prefix="tidegate-postgres-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        server = PostgresServer(Path(folder))
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The address of an empty store on Postgres."""
+    return postgres_server.fresh()
+
+
+@pytest.fixture
+def postgres_store(postgres_url: str, tmp_path: Path) -> Iterator[Store]:
+    """An empty store: Postgres beside a folder."""
+    opened = open_store(tmp_path / "store", database=postgres_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    """An empty store on each database in turn."""
+    return request.getfixturevalue("store" if request.param == "sqlite" else "postgres_store")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server on loopback, started once for all tests that ask for it."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty bucket on it, with the environment set as a user would."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_server.fresh_url()
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ through as they are.
 from __future__ import annotations
 
 import getpass
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tidegate.errors import UsageError
@@ -29,13 +30,26 @@ def _user() -> str:
         return "unknown"
 
 
+def process_rank() -> int:
+    """This process's place among those of one training, as launchers tell it in RANK; 0 if nobody says so."""
+    rank = os.environ.get("RANK", "")  # noqa: TID251 - settings are read here, and the launchers' name is this
+    return int(rank) if rank.isdigit() else 0
+
+
 class Settings(BaseSettings):
     """The settings of one project. Every field has a variable ``TIDEGATE_<NAME>`` and a key in ``tidegate.toml``."""
 
     model_config = SettingsConfigDict(env_prefix="TIDEGATE_", extra="forbid", frozen=True)
 
     store: Path = Field(default=Path(".tidegate"), description="folder of the store, relative to the project's folder")
+    server: str = Field(default="", description="URL of a Tidegate server that has the store; nothing but journals is local then")
+    token: SecretStr = Field(default=SecretStr(""), description="the shared secret that the server asks for, or is asked for")
+    database: str = Field(default="", description="URL of a Postgres database instead of SQLite in the store's folder")
+    bucket: str = Field(default="", description="URL of a bucket (s3://, gs://, az://) instead of the store's folder")
     actor: str = Field(default_factory=_user, description="who acts: recorded with every run, version and ledger entry")
+    allow_ungated: bool = Field(default=False, description="whether an MLflow client may make a champion that passed no gate; it is recorded as ungated")
+    offline: bool = Field(default=False, description="whether runs are recorded without the store, to be shipped by tidegate sync")
+    run_id: str = Field(default="", description="the id of the run that every rank of one training writes to; rank 0 begins it")
     now: str = Field(default="", description="a fixed time (ISO 8601) instead of the system's, for replays; records say so")
 
     @classmethod

@@ -31,11 +31,11 @@ from tidegate.records.receipt import Receipt
 from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release, audit_ledger
-from tidegate.settings import Project, load_project
-from tidegate.store import Store, open_store
+from tidegate.settings import Project, load_project, process_rank
+from tidegate.store import Store, open_remote, open_store
 from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests
-from tidegate.tracking import ActiveRun, Runs, git_state
+from tidegate.tracking import ActiveRun, Place, Runs, Wanted, git_state, open_in_time, start_run
 
 _Record = TypeVar("_Record")
 
@@ -88,25 +88,34 @@ class Workspace:
         self.datasets = Datasets(store.bucket, store.catalog, self.clock, author=self.actor)
         self.models = Models(store.bucket, store.catalog, self.clock, author=self.actor)
         self.features = Features(self.datasets, store.online, self.clock)
-        self.release = Release(store.bucket, self.clock, self.actor)
+        self.release = Release(store.bucket, self.clock, self.actor, allow_ungated=settings.allow_ungated)
         self.runs = Runs(
-            store.runs, store.bucket, self.clock, journals=store.root / "journal", project=project.folder, author=self.actor
+            store,
+            self.clock,
+            journals=store.root / "journal",
+            project=project.folder,
+            author=self.actor,
+            find_snapshot=self.datasets.get,
+            machine=True,
         )
 
     def __repr__(self) -> str:
         return f"<Workspace of {self.project.folder}, store {self.store.root}, as {self.actor}>"
 
     @staticmethod
-    def open(folder: str | Path = ".", **settings: Any) -> Workspace:
+    def open(folder: str | Path = ".", *, recover: bool = True, **settings: Any) -> Workspace:
         """Opens the project around ``folder``; its store is made if it is not there. ``settings`` win over every source.
+
+        Unless ``recover`` says no, it takes in what dead processes of this machine left in their journals.
 
         Raises:
             UsageError: a setting is wrong.
             UnavailableError: the store is locked, damaged, or newer than this Tidegate.
         """
         project = load_project(Path(folder), settings)
-        workspace = Workspace(project, open_store(project.store))
-        workspace.runs.recover()
+        workspace = Workspace(project, _opened(project))
+        if recover:
+            workspace.runs.recover()
         return workspace
 
     @cached_property
@@ -273,8 +282,8 @@ class Workspace:
             )
         )
 
-    def health(self) -> Health:
-        """What doctor finds."""
+    def health(self, *, probe: bool = False) -> Health:
+        """What doctor finds. With ``probe`` it also tries out whether the bucket's conditional writes hold."""
         return examine(
             store=self.store,
             datasets=self.datasets,
@@ -283,6 +292,7 @@ class Workspace:
             policies=self.policies,
             clock=self.clock,
             folder=self.project.folder,
+            probe=probe,
         )
 
     def verify(self, *, advance: Callable[[float], None] = lambda _: None) -> Verification:
@@ -356,13 +366,68 @@ def _readable(names: Sequence[str], read: Callable[[str], list[_Record]], proble
     return records
 
 
+def _opened(project: Project) -> Store:
+    settings = project.settings
+    if not settings.server:
+        return open_store(project.store, database=settings.database, bucket=settings.bucket)
+    own = [name for name in ("database", "bucket") if getattr(settings, name)]
+    if own:
+        raise UsageError(
+            "server-and-own",
+            f"the settings name a server and a {own[0]} of their own",
+            why="the server has the store's database and bucket",
+            fix=f"remove the setting server, or {own[0]}; tidegate settings explain says who set them",
+        )
+    return open_remote(project.store, settings.server, settings.token.get_secret_value())
+
+
 def open_workspace(folder: str | Path = ".", **settings: Any) -> Workspace:
     """Opens the project around ``folder``: see ``Workspace.open``."""
     return Workspace.open(folder, **settings)
 
 
 def run(
-    experiment: str, *, name: str = "", params: Mapping[str, Any] | None = None, tags: Mapping[str, Any] | None = None
+    experiment: str = "",
+    *,
+    name: str = "",
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, Any] | None = None,
+    id: str = "",  # noqa: A002 - it is the run's, and called so everywhere
+    resume: str = "",
+    join: str = "",
+    offline: bool | None = None,
 ) -> ActiveRun:
-    """Starts a run in the project around the working directory: ``with tidegate.run("delay") as run: run.log(loss=0.3)``."""
-    return Workspace.open().runs.start(experiment, name=name, params=params, tags=tags)
+    """Starts a run in the project around the working directory: ``with tidegate.run("delay") as run: run.log(loss=0.3)``.
+
+    Args:
+        experiment: the named series of runs that it belongs to.
+        name: what people call it.
+        params: parameters that are known already.
+        tags: tags that are known already.
+        id: the run's id, where several processes must agree on one: begun if it is new, else resumed. A process whose ``RANK``
+            is greater than 0 joins it instead. The variable ``TIDEGATE_RUN_ID`` says it for a whole training.
+        resume: the id of a run to go on with: it is RUNNING again, and steps count on from its last one.
+        join: the id of a run that another process began and ends, for ranks and workers.
+        offline: records without the store; ``tidegate sync`` ships the run later. Left out, the setting ``offline`` says it.
+            A store that is away, or silent for ten seconds, has the same effect, with a warning.
+
+    Raises:
+        UsageError: the experiment's name or the id cannot be one.
+        NotFoundError: there is no run to resume.
+        ConflictError: a living process owns the run already, or it is deleted.
+        UnavailableError: the run cannot be recorded on this machine's disk.
+    """
+    project = load_project(Path())
+    settings = project.settings
+    if not (id or resume or join):
+        id = settings.run_id  # noqa: A001
+    if id and process_rank() > 0:
+        id, join = "", id  # noqa: A001
+    journals = project.store / "journal"
+    wanted = Wanted(experiment, name, params, tags, id, resume, join)
+    if not (settings.offline if offline is None else offline):
+        workspace = open_in_time(Workspace.open, journals)
+        if workspace is not None:
+            return workspace.runs.start(experiment, name=name, params=params, tags=tags, id=id, resume=resume, join=join)
+    clock = Clock.replay(parse_time(settings.now)) if settings.now else Clock()
+    return start_run(Place(journals, project.folder, clock, settings.actor, machine=True), None, wanted)

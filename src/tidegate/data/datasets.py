@@ -91,7 +91,7 @@ class Datasets:
         A frame (see ``frames.relation``) becomes one Parquet file, its rows in their order. A folder is taken with all its
         files; links in it are refused, because what they point to may change. ``contract`` is a contract or its file; the
         table is checked before anything is stored. Where content and contract are those of the latest snapshot, that one is
-        returned and nothing is written. ``progress`` is called with (files stored, files in all).
+        returned and nothing is written. ``progress`` is called with (bytes stored, bytes in all).
 
         Raises:
             ContractError: the table breaks the contract; nothing was stored.
@@ -190,8 +190,10 @@ class Datasets:
         text = fetch_object(self._bucket, snapshot.contract).read_text(encoding="utf-8")
         return parse_contract(text, where=f"the contract of {snapshot.ref}")
 
-    def restore(self, snapshot: Snapshot, target: Path) -> None:
+    def restore(self, snapshot: Snapshot, target: Path, *, progress: Progress | None = None) -> None:
         """Writes the snapshot's files into the folder ``target``, each verified. Equal files there are left as they are.
+
+        ``progress`` is called with (bytes restored, bytes in all).
 
         Raises:
             ConflictError: a file with other content stands in the way; nothing was written.
@@ -207,9 +209,14 @@ class Datasets:
                     fix="choose an empty folder, or move the file away",
                 )
         with _disk_errors("files restored so far are whole; run it again for the rest"):
+            done = 0
             for entry, place in wanted:
                 if not place.exists():
-                    _copy_synced(fetch_object(self._bucket, entry.digest), place)
+                    told = _after(done, snapshot.size, progress)
+                    _copy_synced(fetch_object(self._bucket, entry.digest, progress=told), place)
+                done += entry.size
+                if progress:
+                    progress(done, snapshot.size)
 
     def verify(self, snapshot: Snapshot) -> list[str]:
         """Hashes every file of the snapshot again; one sentence per file that is changed or missing, empty if all is well."""
@@ -250,16 +257,18 @@ class Datasets:
                 fix="snapshot the file itself, or leave the contract out",
             )
         with _disk_errors():
-            for done, ((_, file), entry) in enumerate(zip(files, entries, strict=True), start=1):
-                if put_object(self._bucket, file) != entry.digest:
+            done, total = 0, sum(entry.size for entry in entries)
+            for (_, file), entry in zip(files, entries, strict=True):
+                if put_object(self._bucket, file, progress=_after(done, total, progress)) != entry.digest:
                     raise IntegrityError(
                         "file-changed",
                         f"{file} changed while it was being stored",
                         why="its bytes are not those that were checked",
                         fix="stop what writes to it and try again",
                     )
+                done += entry.size
                 if progress:
-                    progress(done, len(files))
+                    progress(done, total)
             stored_contract = put_object(self._bucket, contract.text.encode()) if contract else ""
             draft = Snapshot(
                 name=name,
@@ -329,6 +338,19 @@ class Datasets:
             self._named = Path(tempfile.mkdtemp(prefix="tidegate-"))
             atexit.register(shutil.rmtree, self._named, ignore_errors=True)
         return self._named
+
+
+def _after(done: int, total: int, progress: Progress | None) -> Callable[[int], None]:
+    """Counts the bytes of one file on top of the ``done`` bytes of those before it; bytes sent again do not count twice."""
+    moved = 0
+
+    def tell(count: int) -> None:
+        nonlocal moved
+        moved += count
+        if progress:
+            progress(min(done + moved, total), total)
+
+    return tell
 
 
 def _checked_profile(path: Path, contract: Contract | None, *, where: str) -> tuple[int, list[ColumnProfile]]:

@@ -169,7 +169,7 @@ def _refuse_unfair(
 ) -> None:
     """Refuses what cannot be a fair comparison, before anything is computed."""
     problems: list[Problem] = []
-    if candidate.manifest.task != policy.task:
+    if candidate.manifest.task not in {policy.task, "unknown"}:
         what = f"{candidate.ref} is a model for {candidate.manifest.task}, the policy is for {policy.task}"
         problems.append(Problem(code="task-differs", what=what, fix="mend the policy's task, or train the other kind of model"))
     if not rival and any(rule.test != "floor" for rule in gate.rules):

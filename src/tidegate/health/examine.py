@@ -37,9 +37,15 @@ def examine(
     policies: Mapping[str, ModelPolicy],
     clock: Clock,
     folder: Path,
+    probe: bool = False,
 ) -> Health:
-    """Asks every question about the models in production. Reads only; a question that fails to be asked is UNKNOWN."""
-    rooms = Rooms(store=store, datasets=datasets, models=models, release=release, policies=policies, clock=clock, folder=folder)
+    """Asks every question about the models in production; a question that fails to be asked is UNKNOWN.
+
+    Reads only, unless ``probe`` lets the bucket's conditional writes be tried out.
+    """
+    rooms = Rooms(
+        store=store, datasets=datasets, models=models, release=release, policies=policies, clock=clock, folder=folder, probe=probe
+    )
     facts, unreadable = models_in_production(rooms)
     checks = [_check(question, rooms, facts) for question in QUESTIONS]
     level, blocked_by = maturity(checks)

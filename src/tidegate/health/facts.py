@@ -38,6 +38,8 @@ class Rooms:
     policies: Mapping[str, ModelPolicy]
     clock: Clock
     folder: Path
+    probe: bool = False
+    """Whether questions may write to the bucket, and remove it again, to find out."""
 
 
 class ModelFacts:

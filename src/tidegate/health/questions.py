@@ -18,6 +18,7 @@ from tidegate.records.decision import DecisionState
 from tidegate.records.health import CheckState
 from tidegate.records.names import parse_reference
 from tidegate.records.verdict import Verdict
+from tidegate.store.bucket import check_conditional_writes
 from tidegate.store.sql.database import journal_mode
 
 VERIFICATION = "verification"
@@ -90,12 +91,20 @@ def _store_verified(rooms: Rooms, _facts: Sequence[ModelFacts]) -> Answer:
 
 
 def _journal_safe(rooms: Rooms, _facts: Sequence[ModelFacts]) -> Answer:
-    if not rooms.store.database.url.startswith("sqlite"):
-        return _ok("a database server")
-    with rooms.store.database.read() as connection:
+    database = rooms.store.database
+    if database is None or not database.url.startswith("sqlite"):
+        return _ok("a server")
+    with database.read() as connection:
         mode = str(connection.exec_driver_sql("PRAGMA journal_mode").scalar()).lower()
     told = f"SQLite {sqlite3.sqlite_version}, journal mode {mode}"
     return _fail(told) if mode == "wal" and journal_mode() != "WAL" else _ok(told)
+
+
+def _conditions_hold(rooms: Rooms, _facts: Sequence[ModelFacts]) -> Answer:
+    if not rooms.probe:
+        return _unknown("tidegate doctor tries it; pages do not")
+    problems = check_conditional_writes(rooms.store.bucket)
+    return _fail("; ".join(problems)) if problems else _ok("tried with writers at once")
 
 
 def _ledger_holds(model: ModelFacts) -> Answer:
@@ -257,6 +266,7 @@ def _retraining_promoted(model: ModelFacts) -> Answer:
 QUESTIONS = [
     Question("the store was verified within 30 days", "store", 0, "tidegate store verify", _store_verified),
     Question("the database is safe with several writers", "store", 1, "use the journal mode that tidegate sets", _journal_safe),
+    Question("conditional writes hold", "store", 0, "use a bucket that honours If-Match and If-None-Match", _conditions_hold),
     Question("every ledger's chain holds", "store", 2, "tidegate store verify", _of_every_model(_ledger_holds)),
     Question(
         "training data are snapshots", "data", 1, "name them in Candidate(trained_on=...)", _of_every_model(_trained_on_snapshots)

@@ -35,6 +35,9 @@ def _about_origin(model: ModelFacts) -> Iterator[str]:
 
 
 def _about_evidence(model: ModelFacts) -> Iterator[str]:
+    for event in model.promotions:
+        if event.ungated:
+            yield f"version {event.version} was promoted ungated: nothing showed that it is better than what it replaced"
     if model.receipt is None:
         yield "no receipt stands behind the version that serves"
     elif model.receipt.snapshot in model.lineage.snapshots:

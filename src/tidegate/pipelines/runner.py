@@ -307,6 +307,8 @@ class Runner:
     def _tag_inputs(self, run: ActiveRun, session: _Session) -> None:
         if session.arguments.snapshots:
             run.tag(**{f"input.{snapshot.name}": snapshot.ref for snapshot in session.arguments.snapshots.values()})
+            for snapshot in session.arguments.snapshots.values():
+                run.input(snapshot)
 
 
 def _silent(event: StepEvent) -> None:

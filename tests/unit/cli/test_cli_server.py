@@ -23,7 +23,7 @@ def test_another_host_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFix
     assert stopped.value.code == 2
     told = capsys.readouterr().err
     assert "bind-not-loopback" in told
-    assert "until sign-in exists the server answers on this machine only" in told
+    assert "TIDEGATE_TOKEN" in told
     assert list(tmp_path.iterdir()) == [], "it is refused before a store is made"
 
 

@@ -334,6 +334,20 @@ def test_a_level_needs_all_levels_below_and_every_check() -> None:
     assert set(LEVELS) == {0, 1, 2, 3, 4}
 
 
+def test_conditional_writes_are_tried_only_when_asked(project: Project) -> None:
+    def answer(*, probe: bool) -> CheckState:
+        health = examine(
+            store=project.store, datasets=project.datasets(), models=project.models(), release=project.release(),
+            policies={}, clock=Clock.replay(NOW), folder=project.folder, probe=probe,
+        )  # fmt: skip
+        return next(check.state for check in health.checks if check.name == "conditional writes hold")
+
+    assert answer(probe=False) is CheckState.UNKNOWN
+    before = list(project.store.bucket.keys(""))
+    assert answer(probe=True) is CheckState.OK
+    assert list(project.store.bucket.keys("")) == before
+
+
 def test_times_in_evidence_are_readable(project: Project) -> None:
     project.in_production()
     found = next(item for item in project.examine().checks if item.name == "its gate receipt stands")

@@ -50,7 +50,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 @pytest.fixture
 def runs(store: Store, tmp_path: Path) -> Runs:
-    return Runs(store.runs, store.bucket, Clock(), journals=tmp_path / "journals", project=tmp_path)
+    return Runs(store, Clock(), journals=tmp_path / "journals", project=tmp_path)
 
 
 @pytest.fixture

@@ -459,7 +459,7 @@ def test_a_kill_in_the_middle_of_a_step_leaves_what_was_done(project, runner, st
     from tidegate.tracking import Runs
     root = Path({str(tmp_path)!r})
     store = open_store(root / "store")
-    runs = Runs(store.runs, store.bucket, Clock(), journals=root / "journals", project=root)
+    runs = Runs(store, Clock(), journals=root / "journals", project=root)
     runner = Runner(store, Datasets(store.bucket, store.catalog, Clock()), runs, Clock(), folder=root)
     runner.run(load_pipeline("slow:flow", root / "project1"), {{"marker": {str(marker)!r}}})
     """
