@@ -62,8 +62,10 @@ $(VENV)/.demo: $(VENV)/.bootstrap requirements/demo.txt pyproject.toml
 	@$(INSTALL) --no-deps --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.bootstrap requirements/test.txt pyproject.toml tools/browser
+$(VENV)/.test: $(VENV)/.bootstrap requirements/test.txt requirements/peers-mlflow2.txt requirements/peers-mlflow3.txt pyproject.toml tools/browser tools/object-store tools/peers
 	@tools/browser
+	@tools/object-store
+	@tools/peers
 	@echo "Installing the locked dependencies of the tests"
 	@$(INSTALL) --require-hashes --requirement requirements/test.txt
 	@$(INSTALL) --no-deps --editable .

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from measure import Row, spread
 
+from measure import Row, spread
 from tidegate.store import Store, open_store
 
 RUNS = 100_000
@@ -115,8 +115,10 @@ def _fill(store: Store) -> None:
             ((number, f"exp-{number - 1}") for number in range(1, 51)),
         ),
         (
-            "INSERT INTO runs (id, experiment_id, name, state, started_at, ended_at, deleted_at, author, environment)"
-            " VALUES (?, ?, ?, 'FINISHED', ?, ?, ?, 'a', ?)",
+            (
+                "INSERT INTO runs (id, experiment_id, name, state, started_at, ended_at, deleted_at, author, environment)"
+                " VALUES (?, ?, ?, 'FINISHED', ?, ?, ?, 'a', ?)"
+            ),
             (
                 (
                     ids[i],

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tidegate.gate import check
     from tidegate.models import Candidate
     from tidegate.pipelines import Dataset, File, pipeline, step
-    from tidegate.workspace import Workspace, open_workspace, run
+    from tidegate.workspace import Workspace, autolog, open_workspace, run
 
 __all__ = [
     "ApprovalMissing",
@@ -54,6 +54,7 @@ __all__ = [
     "UnavailableError",
     "UsageError",
     "Workspace",
+    "autolog",
     "check",
     "connect",
     "latest",
@@ -86,6 +87,6 @@ __getattr__, __dir__ = exports(
         "gate": ["check"],
         "models": ["Candidate"],
         "pipelines": ["Dataset", "File", "pipeline", "step"],
-        "workspace": ["Workspace", "open_workspace", "run"],
+        "workspace": ["Workspace", "autolog", "open_workspace", "run"],
     },
 )

@@ -32,7 +32,7 @@ def _user() -> str:
 
 def process_rank() -> int:
     """This process's place among those of one training, as launchers tell it in RANK; 0 if nobody says so."""
-    rank = os.environ.get("RANK", "")  # noqa: TID251 - settings are read here, and the launchers' name is this
+    rank = os.environ.get("RANK", "")
     return int(rank) if rank.isdigit() else 0
 
 
@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     database: str = Field(default="", description="URL of a Postgres database instead of SQLite in the store's folder")
     bucket: str = Field(default="", description="URL of a bucket (s3://, gs://, az://) instead of the store's folder")
     actor: str = Field(default_factory=_user, description="who acts: recorded with every run, version and ledger entry")
-    allow_ungated: bool = Field(default=False, description="whether an MLflow client may make a champion that passed no gate; it is recorded as ungated")
+    allow_ungated: bool = Field(
+        default=False, description="whether an MLflow client may make a champion that passed no gate; it is recorded as ungated"
+    )
     offline: bool = Field(default=False, description="whether runs are recorded without the store, to be shipped by tidegate sync")
     run_id: str = Field(default="", description="the id of the run that every rank of one training writes to; rank 0 begins it")
     now: str = Field(default="", description="a fixed time (ISO 8601) instead of the system's, for replays; records say so")

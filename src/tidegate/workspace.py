@@ -36,6 +36,7 @@ from tidegate.store import Store, open_remote, open_store
 from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests
 from tidegate.tracking import ActiveRun, Place, Runs, Wanted, git_state, open_in_time, start_run
+from tidegate.tracking.autolog import switch_off, switch_on
 
 _Record = TypeVar("_Record")
 
@@ -431,3 +432,24 @@ def run(
             return workspace.runs.start(experiment, name=name, params=params, tags=tags, id=id, resume=resume, join=join)
     clock = Clock.replay(parse_time(settings.now)) if settings.now else Clock()
     return start_run(Place(journals, project.folder, clock, settings.actor, machine=True), None, wanted)
+
+
+def autolog(*frameworks: str, experiment: str = "autolog", off: bool = False) -> None:
+    """Records training code as it is: from now on every fit, in the open run or in one of its own.
+
+    Frameworks are ``sklearn``, ``xgboost``, ``lightgbm``, ``lightning`` and ``transformers``; those that are imported later are
+    recorded too. Only the outermost fit counts: no run for the folds of a cross-validation or the steps of a pipeline. What
+    cannot be recorded is told once on standard error and never ends a training.
+
+    Args:
+        frameworks: only these; all, if none is named.
+        experiment: where the runs go that a fit begins because no ``with tidegate.run(...)`` is open.
+        off: puts the frameworks back as they were.
+
+    Raises:
+        UsageError: a framework is unknown.
+    """
+    if off:
+        switch_off(frameworks)
+    else:
+        switch_on(frameworks, lambda: run(experiment))

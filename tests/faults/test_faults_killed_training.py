@@ -47,8 +47,7 @@ def train(killer, root, *options, **orders):
     done = subprocess.run(
         [sys.executable, HERE / "fault_training.py", root, str(STEPS), *options],
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         check=False,
         timeout=120,
     )

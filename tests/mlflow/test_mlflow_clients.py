@@ -56,6 +56,20 @@ def test_a_client_sees_what_mlflow_shows_it(client: str, name: str, answer: Answ
     assert sorted(set(reasons) - differing) == [], "these differences are declared and do not occur any more"
 
 
+@pytest.mark.parametrize("client", sorted(OF))
+def test_a_champion_without_a_receipt_is_refused(client: str, tmp_path: Path) -> None:
+    with ours(tmp_path, TIDEGATE_ALLOW_UNGATED="false") as url:
+        seen = run_script(client, "ungated", url)
+    refused = {"raised": "RestException", "error_code": "PERMISSION_DENIED", "status": 403}
+    assert seen == {
+        "any alias": None,
+        "the champion": refused,
+        "production": refused,
+        "nothing has moved": {"raised": "RestException", "error_code": "INVALID_PARAMETER_VALUE", "status": 400},
+        "the alias stands": "1",
+    }
+
+
 def test_every_declared_difference_names_a_step_and_a_reason() -> None:
     for one in DIFFERENCES:
         assert len(one.why) > 20
@@ -64,7 +78,9 @@ def test_every_declared_difference_names_a_step_and_a_reason() -> None:
 
 
 def test_every_script_is_run_by_a_client() -> None:
-    assert {path.stem for path in SCRIPTS.glob("*.py")} - {"observing"} == {name for names in OF.values() for name in names}
+    assert {path.stem for path in SCRIPTS.glob("*.py")} - {"observing", "ungated"} == {
+        name for names in OF.values() for name in names
+    }
 
 
 def test_what_is_chance_is_replaced_and_nothing_else() -> None:

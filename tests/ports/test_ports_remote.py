@@ -12,7 +12,17 @@ from starlette.applications import Starlette
 from tidegate.server.native import native_routes
 from tidegate.store import open_remote, open_store
 from tidegate.store.bucket import FolderBucket
-from tidegate.testing import BucketSuite, DocumentsSuite, OnlineStoreSuite, RunStoreSuite, StepStoreSuite
+from tidegate.testing import (
+    ArtifactIndexSuite,
+    BucketSuite,
+    DocumentsSuite,
+    ExperimentsSuite,
+    OnlineStoreSuite,
+    RunStoreSuite,
+    SearchSuite,
+    SeriesStoreSuite,
+    StepStoreSuite,
+)
 
 
 @pytest.fixture
@@ -63,3 +73,39 @@ class TestRemoteOnline(OnlineStoreSuite):
     @pytest.fixture
     def online(self, behind):
         return behind.online
+
+
+class TestRemoteExperiments(ExperimentsSuite):
+    @pytest.fixture
+    def experiments(self, behind):
+        return behind.experiments
+
+    @pytest.fixture
+    def runs(self, behind):
+        return behind.runs
+
+
+class TestRemoteSeries(SeriesStoreSuite):
+    @pytest.fixture
+    def series(self, behind):
+        return behind.series
+
+    @pytest.fixture
+    def runs(self, behind):
+        return behind.runs
+
+
+class TestRemoteArtifacts(ArtifactIndexSuite):
+    @pytest.fixture
+    def artifacts(self, behind):
+        return behind.artifacts
+
+
+class TestRemoteSearch(SearchSuite):
+    @pytest.fixture
+    def runs(self, behind):
+        return behind.runs
+
+    @pytest.fixture
+    def series(self, behind):
+        return behind.series

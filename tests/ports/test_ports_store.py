@@ -10,6 +10,7 @@ from tidegate.testing import (
     ExperimentsSuite,
     OnlineStoreSuite,
     RunStoreSuite,
+    SearchSuite,
     SeriesStoreSuite,
     StepStoreSuite,
 )
@@ -69,3 +70,13 @@ class TestSqlSteps(StepStoreSuite):
     @pytest.fixture
     def steps(self, any_store):
         return any_store.steps
+
+
+class TestSqlSearch(SearchSuite):
+    @pytest.fixture
+    def runs(self, any_store):
+        return any_store.runs
+
+    @pytest.fixture
+    def series(self, any_store):
+        return any_store.series

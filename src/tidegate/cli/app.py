@@ -36,6 +36,7 @@ COMMANDS: dict[str, _Entry] = {
     "ui": _Entry("server", "ui_app", "Open the web pages of this project."),
     "run": _Entry("run", "app", "Runs: list, show, compare."),
     "sync": _Entry("sync", "app", "Ship runs that were recorded offline."),
+    "import": _Entry("imports", "app", "Bring runs over from MLflow, W&B or TensorBoard."),
     "data": _Entry("data", "app", "Dataset snapshots and contracts."),
     "features": _Entry("features", "app", "Feature views: materialize, read by key."),
     "pipeline": _Entry("pipeline", "app", "Pipelines: run, and why a step runs again."),

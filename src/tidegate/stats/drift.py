@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from tidegate.stats.distributions import special
 
 Counts: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -169,7 +170,7 @@ def _prediction_bound(values: Floats, alpha: float) -> float:
     if spread == 0:
         return float(roots.mean() ** 2)
     uncertainty = (between * (1 + 1 / w)) ** 2 / (w - 1) + within**2 / (w * (r - 1))
-    quantile = float(special.stdtrit(spread**2 / uncertainty, 1 - alpha))
+    quantile = float(special().stdtrit(spread**2 / uncertainty, 1 - alpha))
     return float((roots.mean() + quantile * np.sqrt(spread)) ** 2)
 
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+
+from tidegate.stats.distributions import special
 
 Floats: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.integer[Any]]
@@ -36,7 +37,7 @@ UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 
 def critical(confidence: float, df: float = float("inf")) -> float:
     """The two-sided quantile of Student's t, of the normal distribution for infinite ``df``."""
-    return float(special.ndtri((1 + confidence) / 2) if np.isinf(df) else special.stdtrit(df, (1 + confidence) / 2))
+    return float(special().ndtri((1 + confidence) / 2) if np.isinf(df) else special().stdtrit(df, (1 + confidence) / 2))
 
 
 def around(value: float, error: float, df: float, confidence: float) -> Estimate:
@@ -107,4 +108,4 @@ def tail_probability(estimate: Estimate, bound: float, confidence: float) -> flo
     if not np.isfinite(half) or half <= 0:
         return 1.0
     score = (estimate.value - bound) / half * critical(confidence, estimate.df)
-    return float(special.ndtr(score) if np.isinf(estimate.df) else special.stdtr(estimate.df, score))
+    return float(special().ndtr(score) if np.isinf(estimate.df) else special().stdtr(estimate.df, score))

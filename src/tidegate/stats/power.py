@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import ceil, isfinite
 
-from scipy import special
-
+from tidegate.stats.distributions import special
 from tidegate.stats.estimate import Estimate, critical
 
 POWER = 0.8
@@ -25,7 +24,7 @@ def more_rows(estimate: Estimate, bound: float, rows: int, *, confidence: float,
     if not (isfinite(gap) and isfinite(half)) or gap == 0 or half <= 0:
         return None
     error = half / critical(confidence, estimate.df)
-    ratio = (critical(confidence) + float(special.ndtri(power))) * error / gap
+    ratio = (critical(confidence) + float(special().ndtri(power))) * error / gap
     needed = rows * ratio * ratio
     return max(ceil(needed) - rows, 1) if needed < _MOST * rows else None
 
@@ -36,5 +35,5 @@ def paired_rows(discordant: float, margin: float, *, alpha: float = 0.05, power:
     One-sided at ``alpha``: n = (z_alpha + z_power)^2 discordant / margin^2.
     Source: Nam, Biometrics 53 (1997); normal approximation at equality.
     """
-    quantiles = float(special.ndtri(1 - alpha) + special.ndtri(power))
+    quantiles = float(special().ndtri(1 - alpha) + special().ndtri(power))
     return ceil(quantiles * quantiles * discordant / (margin * margin))

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
-from scipy import special
 
+from tidegate.stats.distributions import special
 from tidegate.stats.estimate import Estimate, critical
 
 _STEPS = 80
@@ -101,7 +101,7 @@ def mcnemar_midp(gained: int, lost: int) -> float:
 
 def _coin(heads: int, tosses: int) -> float:
     """Probability of at most ``heads`` in ``tosses`` of a fair coin."""
-    return float(special.bdtr(heads, tosses, 0.5))
+    return float(special().bdtr(heads, tosses, 0.5))
 
 
 def _joined(first: float, second: float, phi: float) -> float:

@@ -59,7 +59,10 @@ def span(headers: Headers, loose: Columns, *, pixels: int, first: int | None, la
 
 
 def to_unpack(headers: Headers, loose: Columns, drawn: Span) -> NDArray[np.bool_]:
-    """Which stretches have to be unpacked: where points go over each other, the ends are cut, or the header is too coarse."""
+    """Which stretches have to be unpacked: where points go over each other, the ends are cut, or the header is too coarse.
+
+    All of them, when all points fit; a point that is in two stretches counts twice for that.
+    """
     if int(headers.counts.sum()) + len(loose.steps) <= drawn.pixels:
         return np.ones(len(headers.ids), bool)
     cut = (headers.first < drawn.low) | (headers.last > drawn.high)

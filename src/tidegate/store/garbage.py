@@ -151,7 +151,8 @@ def find_garbage(store: Store, clock: Clock, *, grace_us: int = GRACE_US, advanc
 def explain(garbage: Garbage) -> list[str]:
     """The plan in sentences."""
     lines = [
-        f"run {run.id} of {run.experiment}, {run.points} points: deleted {format_time(run.deleted_at)}" for run in garbage.runs[:20]
+        f"run {run.id} of {run.experiment}, {run.points} points: deleted {format_time(run.deleted_at)}"
+        for run in garbage.runs[:20]
     ]
     if len(garbage.runs) > 20:
         lines.append(f"... and {len(garbage.runs) - 20} more runs")

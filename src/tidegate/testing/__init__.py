@@ -17,6 +17,7 @@ from tidegate.testing.experiments import ExperimentsSuite
 from tidegate.testing.formats import FormatSuite
 from tidegate.testing.online import OnlineStoreSuite
 from tidegate.testing.runs import RunStoreSuite
+from tidegate.testing.search import SearchSuite
 from tidegate.testing.series import SeriesStoreSuite
 from tidegate.testing.steps import StepStoreSuite
 
@@ -28,6 +29,7 @@ __all__ = [
     "FormatSuite",
     "OnlineStoreSuite",
     "RunStoreSuite",
+    "SearchSuite",
     "SeriesStoreSuite",
     "StepStoreSuite",
 ]

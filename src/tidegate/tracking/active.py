@@ -16,6 +16,7 @@ from tidegate.store import Store, put_object
 from tidegate.store.bucket.folder import FolderBucket
 from tidegate.store.journal import FORMAT, SUFFIX, Journal, Opening
 from tidegate.store.ports import Bucket
+from tidegate.tracking.current import entered, left
 from tidegate.tracking.inputs import FindSnapshot, run_input
 from tidegate.tracking.intake import Intake
 from tidegate.tracking.interruption import outcome, unwatch, watch
@@ -236,9 +237,11 @@ class ActiveRun:
         self._points = self._refuse if self._ended else self._reopened
 
     def __enter__(self) -> Self:
+        entered(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        left(self)
         self.end_by(error)
 
     def _open(self, owner: bool, step: int) -> Journal:

@@ -30,7 +30,7 @@ FindSnapshot = Callable[[str], Referenced]
 
 
 def run_input(source: Any, name: str, context: str, find_snapshot: FindSnapshot | None) -> RunInput:
-    """The record of an input: ``flights-train@3`` or a snapshot, a path, or a frame (then with a name).
+    """The record of an input: ``flights-train@3`` or a snapshot, a path, a frame (then with a name), or such a record.
 
     The digest of a file is its SHA-256, that of a folder the tree's (``digest.of_tree``), that of a frame covers the names,
     types and values of its columns in their order.
@@ -40,6 +40,8 @@ def run_input(source: Any, name: str, context: str, find_snapshot: FindSnapshot 
         UsageError: a frame without a name.
         BadInputError: it is no frame either.
     """
+    if isinstance(source, RunInput):
+        return source
     tags = {"mlflow.data.context": context} if context else {}
     ref, digest = getattr(source, "ref", None), getattr(source, "digest", None)
     if isinstance(ref, str) and isinstance(digest, str):
@@ -54,7 +56,7 @@ def run_input(source: Any, name: str, context: str, find_snapshot: FindSnapshot 
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.exists():
-            raise NotFoundError("file-not-found", f"no file {path}", fix="check the path; a snapshot is written like flights@3")
+            raise NotFoundError("input-not-found", f"no file {path}", fix="check the path; a snapshot is written like flights@3")
         return RunInput(
             name=name or path.name, digest=_digest_of(path), source_type="file", source=str(path.absolute()), tags=tags
         )

@@ -21,7 +21,7 @@ made = [
     for number in range(6)
 ]
 one = made[0]
-see("made", {key: value for key, value in one.to_dictionary().items()})
+see("made", one.to_dictionary())
 attempt("get", lambda: client.get_logged_model(one.model_id).to_dictionary())
 attempt("get none", lambda: client.get_logged_model("m-" + "0" * 32))
 attempt("finish", lambda: client.finalize_logged_model(one.model_id, "READY").status)

@@ -7,9 +7,10 @@ import enum
 import json
 import math
 import os
+import pathlib
 import sys
 
-NAME = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+NAME = pathlib.Path(sys.argv[0]).stem
 SERVER = os.environ["MLFLOW_TRACKING_URI"]
 _steps: dict[str, object] = {}
 

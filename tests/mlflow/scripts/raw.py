@@ -58,7 +58,7 @@ run = look(
 for step, path, body in [
     ("a metric", "log-metric", {"key": "m", "value": 1.5, "timestamp": 1, "step": 2}),
     ("a metric as NaN", "log-metric", {"key": "nan", "value": "NaN", "timestamp": 1}),
-    ("a metric as bare NaN", "log-metric", '{"run_id": "%s", "key": "nan2", "value": NaN, "timestamp": 1}' % run),
+    ("a metric as bare NaN", "log-metric", f'{{"run_id": "{run}", "key": "nan2", "value": NaN, "timestamp": 1}}'),
     ("a metric as Infinity", "log-metric", {"key": "inf", "value": "Infinity", "timestamp": 1}),
     ("a metric as text", "log-metric", {"key": "m", "value": "1.5", "timestamp": 1}),
     ("a metric as a word", "log-metric", {"key": "m", "value": "abc", "timestamp": 1}),
@@ -133,8 +133,6 @@ look(
 )
 look("search", "POST", f"{V2}/runs/search", {"experiment_ids": [experiment], "filter": "", "max_results": 5})
 look("search nothing", "POST", f"{V2}/runs/search", {})
-look("search with a text", "POST", f"{V2}/runs/search", {"experiment_ids": experiment})
-look("search with numbers", "POST", f"{V2}/runs/search", {"experiment_ids": [int(experiment)]})
 look("search too many", "POST", f"{V2}/runs/search", {"experiment_ids": [experiment], "max_results": 50001})
 look("search none", "POST", f"{V2}/runs/search", {"experiment_ids": [experiment], "max_results": 0})
 look("search a negative number", "POST", f"{V2}/runs/search", {"experiment_ids": [experiment], "max_results": -1})

@@ -59,14 +59,6 @@ attempt(
     "move it", lambda: [client.set_registered_model_alias(ONE, "prod", 2), client.get_model_version_by_alias(ONE, "prod").version]
 )
 attempt("another one", lambda: [client.set_registered_model_alias(ONE, "Old-1", "1"), model()["aliases"]])
-attempt(
-    "the champion",
-    lambda: [client.set_registered_model_alias(ONE, "champion", 1), client.get_model_version_by_alias(ONE, "champion").version],
-)
-attempt(
-    "move the champion",
-    lambda: [client.set_registered_model_alias(ONE, "champion", 2), client.get_model_version_by_alias(ONE, "champion").version],
-)
 attempt("an alias of no version", lambda: client.set_registered_model_alias(ONE, "prod", 9))
 attempt("an alias of no model", lambda: client.set_registered_model_alias(f"{NAME}-none", "prod", 1))
 for alias in ["latest", "v1", "V12", "1", "a b", "a/b", "", "x" * 256, "a.b"]:
@@ -75,22 +67,45 @@ attempt("an alias that is not there", lambda: client.get_model_version_by_alias(
 attempt("take it away", lambda: client.delete_registered_model_alias(ONE, "prod"))
 attempt("it is gone", lambda: client.get_model_version_by_alias(ONE, "prod"))
 attempt("take it away again", lambda: client.delete_registered_model_alias(ONE, "prod"))
-attempt("a stage", lambda: client.transition_model_version_stage(ONE, 1, "Staging").current_stage)
-attempt("written small", lambda: client.transition_model_version_stage(ONE, 2, "staging").current_stage)
-attempt("a wrong one", lambda: client.transition_model_version_stage(ONE, 1, "Nonsense"))
+STAGES = f"{NAME}-stages"
+client.create_registered_model(STAGES)
+for _ in range(2):
+    client.create_model_version(STAGES, source, run.info.run_id)
+attempt("a stage", lambda: client.transition_model_version_stage(STAGES, 1, "Staging").current_stage)
+attempt("written small", lambda: client.transition_model_version_stage(STAGES, 2, "staging").current_stage)
+attempt("a wrong one", lambda: client.transition_model_version_stage(STAGES, 1, "Nonsense"))
 attempt(
     "production",
-    lambda: client.transition_model_version_stage(ONE, 2, "Production", archive_existing_versions=True).current_stage,
+    lambda: client.transition_model_version_stage(STAGES, 2, "Production", archive_existing_versions=True).current_stage,
 )
 attempt(
     "another in production",
-    lambda: client.transition_model_version_stage(ONE, 1, "Production", archive_existing_versions=True).current_stage,
+    lambda: client.transition_model_version_stage(STAGES, 1, "Production", archive_existing_versions=True).current_stage,
 )
-attempt("the first was archived", lambda: client.get_model_version(ONE, 2).current_stage)
-attempt("latest of stages", lambda: [[item.version, item.current_stage] for item in client.get_latest_versions(ONE)])
-attempt("latest in production", lambda: [item.version for item in client.get_latest_versions(ONE, ["Production"])])
-attempt("latest in a wrong one", lambda: client.get_latest_versions(ONE, ["Nonsense"]))
-attempt("a stage of none", lambda: client.transition_model_version_stage(ONE, 9, "Staging"))
+attempt("the first was archived", lambda: client.get_model_version(STAGES, 2).current_stage)
+attempt("latest of stages", lambda: [[item.version, item.current_stage] for item in client.get_latest_versions(STAGES)])
+attempt("latest in production", lambda: [item.version for item in client.get_latest_versions(STAGES, ["Production"])])
+attempt("latest in a wrong one", lambda: client.get_latest_versions(STAGES, ["Nonsense"]))
+attempt("a stage of none", lambda: client.transition_model_version_stage(STAGES, 9, "Staging"))
+CHAMPION = f"{NAME}-champion"
+client.create_registered_model(CHAMPION)
+for _ in range(2):
+    client.create_model_version(CHAMPION, source, run.info.run_id)
+attempt(
+    "the champion",
+    lambda: [
+        client.set_registered_model_alias(CHAMPION, "champion", 1),
+        client.get_model_version_by_alias(CHAMPION, "champion").version,
+    ],
+)
+attempt(
+    "move the champion",
+    lambda: [
+        client.set_registered_model_alias(CHAMPION, "champion", 2),
+        client.get_model_version_by_alias(CHAMPION, "champion").version,
+    ],
+)
+attempt("delete the version of the champion", lambda: client.delete_model_version(CHAMPION, 2))
 for number in range(6):
     client.create_registered_model(f"{NAME}_many_{number}", tags={"odd": str(number % 2)})
     if number < 3:

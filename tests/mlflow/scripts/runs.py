@@ -102,9 +102,12 @@ attempt("a tag twice", lambda: client.log_batch(batch, tags=[RunTag("again", "1"
 see("the last one counts", client.get_run(batch).data.tags.get("again"))
 attempt("a batch of none", lambda: client.log_batch("0" * 32, tags=[RunTag("a", "b")]))
 
-with mlflow.start_run(run_name="parent") as parent, mlflow.start_run(run_name="child", nested=True) as child:
-    with mlflow.start_run(run_name="grandchild", nested=True):
-        pass
+with (
+    mlflow.start_run(run_name="parent") as parent,
+    mlflow.start_run(run_name="child", nested=True) as child,
+    mlflow.start_run(run_name="grandchild", nested=True),
+):
+    pass
 see("the child's parent", child.data.tags["mlflow.parentRunId"] == parent.info.run_id)
 see(
     "children",
@@ -116,7 +119,7 @@ with mlflow.start_run(run_id=one):
 see("resumed", [client.get_run(one).data.metrics["loss"], client.get_run(one).info.status])
 try:
     with mlflow.start_run(run_name="breaks") as broken:
-        raise ValueError
+        int("nonsense")
 except ValueError:
     pass
 see("broken", client.get_run(broken.info.run_id).info.status)

@@ -96,7 +96,7 @@ attributes.end_time <= 2003
 attributes.artifact_uri != 'x'
 attributes.user_id != 'nobody'
 tags.odd = '1' and metrics.acc > 4
-  tags.odd   =   '1'  
+  tags.odd   =   '1'
 tags.odd = '1' AND tags.odd = '0'
 datasets.name = 'none'
 dataset.digest = 'none'
@@ -202,8 +202,6 @@ see("page three", [[run.info.run_name for run in page], page.token])
 attempt("a wrong token", lambda: names(page_token="nonsense!"))
 attempt("no results", lambda: names(max_results=0))
 attempt("too many results", lambda: names(max_results=50_001))
-attempt(
-    "as a frame", lambda: mlflow.search_runs([experiment], "metrics.acc > 5").sort_values("tags.Team")["params.depth"].tolist()
-)
+attempt("as a frame", lambda: list(mlflow.search_runs([experiment], "metrics.acc > 5").sort_values("tags.Team")["params.depth"]))
 attempt("by name", lambda: len(mlflow.search_runs(experiment_names=[NAME], output_format="list")))
 see("a whole run", client.search_runs([experiment], "params.depth = '5'")[0])

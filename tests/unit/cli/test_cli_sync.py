@@ -1,5 +1,5 @@
 import json
-import os
+from pathlib import Path
 
 import pytest
 
@@ -76,9 +76,8 @@ def test_offline_by_argument_and_by_setting(there, invoke, monkeypatch, capsys):
         second.log(loss=1.0)
     monkeypatch.delenv("TIDEGATE_OFFLINE")
     capsys.readouterr()
-    assert not os.path.exists(".tidegate/metadata.db")
-    out, code = invoke("sync", "--json")
-    assert code == 0
+    assert not Path(".tidegate/metadata.db").exists()
+    assert invoke("sync", "--json")[1] == 0
     assert {item.id for item in Workspace.open().runs.search()} == {first.id, second.id}
 
 

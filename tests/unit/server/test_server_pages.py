@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
-from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
@@ -269,9 +268,13 @@ def test_a_spike_among_thousands_of_points_is_drawn(client, project: Workspace) 
 
 
 def test_a_bug_is_told_to_the_terminal_and_not_to_the_reader(project: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    broken = Client(
-        create_app(SimpleNamespace(project=project.project, clock=project.clock, store=project.store))
-    )  # without rooms
+    class WithoutRooms:
+        """What ``create_app`` itself needs of a workspace."""
+
+        def __init__(self) -> None:
+            self.project, self.clock, self.store = project.project, project.clock, project.store
+
+    broken = Client(create_app(WithoutRooms()))
     for path in ("/", "/api/v1/overview"):
         answer = broken.get(path)
         assert answer.status == 500

@@ -45,9 +45,10 @@ def envelope(chunks, loose, pixels, first, last):
     return drawn_from(headers.chosen(~mask), ordered(cut(joined([*opened, loose]), low, high)), drawn), mask
 
 
-def check(found, points, pixels):
+def check(found, points, pixels, stored=None):
+    """``stored`` counts a point again that is in two chunks: only unpacking tells that it is one."""
     assert int(found.counts.sum()) == len(points.steps)
-    if len(points.steps) <= pixels:
+    if (len(points.steps) if stored is None else stored) <= pixels:
         assert np.array_equal(found.first, points.steps)
         assert np.array_equal(found.low, points.values, equal_nan=True)
         assert np.array_equal(found.high, points.values, equal_nan=True)
@@ -78,7 +79,8 @@ def test_every_point_is_in_one_stretch_and_no_extreme_is_lost(chunks, loose, pix
     low, high = (-(2**63) if first is None else first), (2**63 - 1 if last is None else last)
     points = ordered(cut(joined([*packed, columns(loose)]), low, high))
     found, _ = envelope(packed, columns(loose), pixels, first, last)
-    check(found, points, pixels)
+    stored = len(loose) + sum(len(chunk.steps) for chunk in packed)
+    check(found, points, pixels, stored)
     assert len(found.first) <= max(pixels, min(len(points.steps), pixels))
 
 

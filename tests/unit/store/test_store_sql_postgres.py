@@ -157,9 +157,13 @@ def test_addresses_are_checked_and_passwords_never_told(postgres_server, tmp_pat
 
 def test_a_statement_that_takes_too_long_is_given_up(postgres_url):
     database = Database(postgres_url)
-    with pytest.raises(UnavailableError) as caught, database.write() as connection:
+
+    def sleep(connection):
         connection.execute(sa.text("SET LOCAL statement_timeout = '50ms'"))
         connection.execute(sa.text("SELECT pg_sleep(5)"))
+
+    with pytest.raises(UnavailableError) as caught:
+        database.run(sleep)
     assert caught.value.code == "database-busy"
     with database.read() as connection:
         assert connection.execute(sa.text("SHOW statement_timeout")).scalar_one() == "1min"

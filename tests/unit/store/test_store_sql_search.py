@@ -9,17 +9,7 @@ from hypothesis import strategies as st
 from tidegate.store import open_store
 from tidegate.store.filter import Combination, Comparison, matches, parse_order
 from tidegate.store.sql import search as sql_search
-from tidegate.testing.search import ORDERS, SearchSuite, fill, in_order, value_of
-
-
-class TestSearch(SearchSuite):
-    @pytest.fixture
-    def runs(self, any_store):
-        return any_store.runs
-
-    @pytest.fixture
-    def series(self, any_store):
-        return any_store.series
+from tidegate.testing.search import ORDERS, fill, in_order, value_of
 
 
 @pytest.fixture(scope="module")

@@ -12,51 +12,47 @@ from tidegate.store import open_store
 from tidegate.store.ports import Batch
 from tidegate.testing.runs import a_run
 
-WRITER = """
-import sys
-import numpy as np
+WRITERS = """
+import os, signal, sys, time
 from pathlib import Path
+import numpy as np
 from tidegate.records.run import Series
 from tidegate.store import open_store
 from tidegate.store.ports import Batch
-store = open_store(Path(sys.argv[1]))
-number, turns = int(sys.argv[2]), int(sys.argv[3])
-print("ready", flush=True)
-sys.stdin.readline()
-for seq in range(1, turns + 1):
-    steps = np.arange(seq * 100, seq * 100 + 100)
-    given = [Series(name, steps, steps * 1000 + number, np.full(100, float(number))) for name in ("loss", f"own{number}")]
-    assert store.series.ingest([Batch("a", f"w{number}", seq, given)]) == [None]
-    print(seq, flush=True)
-store.close()
+
+root, processes, turns, killed = Path(sys.argv[1]), *map(int, sys.argv[2:])
+
+def write(number):
+    store = open_store(root)
+    said = os.open(root / f"said{number}", os.O_CREAT | os.O_WRONLY)
+    for seq in range(1, turns + 1):
+        steps = np.arange(seq * 100, seq * 100 + 100)
+        given = [Series(name, steps, steps * 1000 + number, np.full(100, float(number))) for name in ("loss", f"own{number}")]
+        assert store.series.ingest([Batch("a", f"w{number}", seq, given)]) == [None]
+        os.write(said, b"x")
+    store.close()
+
+children = []
+for number in range(processes):
+    child = os.fork()
+    if child == 0:
+        write(number)
+        os._exit(0)
+    children.append(child)
+for number in range(killed):
+    said = root / f"said{number}"
+    while not (said.exists() and said.stat().st_size):
+        time.sleep(0.001)
+    os.kill(children[number], signal.SIGKILL)
+assert not any([os.waitpid(child, 0)[1] for child in children][killed:])
 """
 
 
 def write_at_once(root, processes, turns, *, kill=0):
-    """Starts writers together, kills the first ``kill`` of them on their way, and answers how far each said it was."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, root, str(number), str(turns)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(processes)
-    ]
-    for child in started:
-        assert child.stdout.readline() == "ready\n"
-    for child in started:
-        child.stdin.write("go\n")
-        child.stdin.flush()
-    for child in started[:kill]:
-        child.stdout.readline()
-        child.kill()
-    said = []
-    for number, child in enumerate(started):
-        lines = child.communicate()[0].split()
-        assert number < kill or child.returncode == 0
-        said.append(max([int(line) for line in lines], default=1 if number < kill else 0))
-    return said
+    """Lets processes write together, kills the first ``kill`` of them on their way, and answers how far each said it was."""
+    command = [sys.executable, "-c", WRITERS, root, str(processes), str(turns), str(kill)]
+    subprocess.run(command, check=True, timeout=250)
+    return [(root / f"said{number}").stat().st_size for number in range(processes)]
 
 
 def check_writers(root, processes, turns, *, kill=0):

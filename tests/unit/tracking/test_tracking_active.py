@@ -1,10 +1,9 @@
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -136,7 +135,7 @@ def test_inputs_are_recorded_with_their_digest(store, tmp_path):
     (tmp_path / "rows.csv").write_text("a\n1\n")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "x").write_text("x")
-    frame = pl.DataFrame({"a": [1, 2], "b": ["x", None], "t": [datetime(2013, 1, 1), None]})
+    frame = pl.DataFrame({"a": [1, 2], "b": ["x", None], "t": [datetime(2013, 1, 1, tzinfo=UTC), None]})
     with runs.start("delay") as run:
         run.input("flights@latest")
         run.input(Snapshot(), name="again", context="test")
@@ -376,4 +375,4 @@ def test_a_journal_that_cannot_be_made_is_told(store, tmp_path):
     runs = Runs(store, Clock(), journals=tmp_path / "file", project=Path(tmp_path))
     with pytest.raises(UnavailableError, match="cannot be written"):
         runs.start("delay")
-    assert os.path.exists(tmp_path / "file")
+    assert (tmp_path / "file").is_file()

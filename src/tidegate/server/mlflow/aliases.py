@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from tidegate.errors import ConflictError, RefusedError
 from tidegate.release.state import CHAMPION
+from tidegate.server.mlflow.announcing import announce
 from tidegate.server.mlflow.limits import check_length
 from tidegate.server.mlflow.models import Version, check_number, get_model, get_version, version_view, versions_of
 from tidegate.server.mlflow.protocol import Call, MlflowError, both, invalid, missing, route
@@ -72,6 +73,7 @@ def _set(call: Call) -> Any:
         make_champion(workspace, version)
     else:
         workspace.release.set_alias(version.model.name, alias, number)
+    announce(workspace, version.model, "alias", "created", alias=alias, version=str(number))
     return {}
 
 
@@ -87,6 +89,7 @@ def _delete(call: Call) -> Any:
             f" To get there: promote another version, or go back with: tidegate rollback {model.name} --reason TEXT",
         )
     workspace.release.drop_alias(model.name, alias)
+    announce(workspace, model, "alias", "deleted", alias=alias)
     return {}
 
 

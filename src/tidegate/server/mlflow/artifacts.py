@@ -166,7 +166,7 @@ def _delete(call: Call) -> Any:
 async def _upload(call: Call) -> Any:
     place = _file_place(call)
     refuse_change(place.owner)
-    if not place.path:
+    if not place.path or str(call.request.path_params["artifact"]).endswith("/"):  # a client cuts what follows a "#"
         raise invalid("Invalid path")
     folder = _uploads(call.workspace)
     file = await in_thread(_temporary, folder)
@@ -191,6 +191,11 @@ async def _upload(call: Call) -> Any:
 def _keep(workspace: Workspace, place: Place, artifact: Artifact, received: Path) -> None:
     # Nobody else knows the received file, so its digest, taken while it came in, needs no second look.
     workspace.store.bucket.put_if_absent(object_key(artifact.digest), received)
+    for known in workspace.store.artifacts.list(place.owner):
+        if place.path.startswith(f"{known.path}/") or known.path.startswith(f"{place.path}/"):
+            raise invalid(
+                f"Invalid artifact path: {place.path!r}. {known.path!r} is there already: no name is a file and a folder."
+            )
     workspace.store.artifacts.put(place.owner, [artifact])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from starlette.routing import Route
 
+from tidegate.server.mlflow.announcing import announce, announced_tags
 from tidegate.server.mlflow.limits import check_key, check_length
 from tidegate.server.mlflow.models import (
     ACTIVE,
@@ -106,6 +107,8 @@ def _create(call: Call) -> Any:
 
     amend(workspace, MODEL, name, edit)
     model = get_model(workspace, name)
+    told = {"tags": announced_tags(model, tags), "description": about.description}
+    announce(workspace, model, "model", "created", **told)
     return {"registered_model": model_view(model, [])}
 
 
@@ -216,6 +219,8 @@ def _latest_versions(call: Call) -> Any:
 def _set_tag(call: Call) -> Any:
     model, tag = get_model(call.workspace, call.text("name")), one_tag(call)
     amend_model(call.workspace, model, lambda about: msgspec.structs.replace(about, tags=about.tags | tag))
+    for key, value in tag.items():
+        announce(call.workspace, model, "tag", "set", key=key, value=value)
     return {}
 
 
@@ -226,4 +231,5 @@ def _delete_tag(call: Call) -> Any:
         return msgspec.structs.replace(about, tags={name: value for name, value in about.tags.items() if name != key})
 
     amend_model(call.workspace, model, without)
+    announce(call.workspace, model, "tag", "deleted", key=key)
     return {}

@@ -15,6 +15,7 @@ from tidegate.models.formats.mlflow import DESCRIPTION, FORMAT, read_signature
 from tidegate.records.model import Lineage, PackagedFile, Signature
 from tidegate.release.state import PRODUCTION
 from tidegate.server.mlflow.aliases import make_champion, refusing
+from tidegate.server.mlflow.announcing import announce, announced_tags
 from tidegate.server.mlflow.limits import check_key
 from tidegate.server.mlflow.logged import About as LoggedAbout
 from tidegate.server.mlflow.logged import amend_logged
@@ -107,7 +108,18 @@ def _create(call: Call) -> Any:
     amend_model(workspace, model, lambda about: msgspec.structs.replace(about, updated_at=now))
     if origin.model_id:
         _tell_logged(workspace, origin.model_id, model.about.shown, number)
+    _announce_created(workspace, version)
     return {"model_version": version_view(version)}
+
+
+def _announce_created(workspace: Workspace, version: Version) -> None:
+    details, model = version.details, version.model
+    told: dict[str, Any] = {"version": str(version.number), "tags": announced_tags(model, details.tags)}
+    if is_prompt(model.about.tags):
+        told["template"] = details.tags.get("mlflow.prompt.text")
+    else:
+        told |= {"source": details.source, "run_id": details.run_id or None}
+    announce(workspace, model, "version", "created", **told, description=details.description or None)
 
 
 def _keep(workspace: Workspace, model: Model, origin: Origin, description: str) -> int:
@@ -246,6 +258,8 @@ def _download_uri(call: Call) -> Any:
 def _set_tag(call: Call) -> Any:
     version, tag = named_version(call), one_tag(call)
     amend_version(call.workspace, version, lambda details: msgspec.structs.replace(details, tags=details.tags | tag))
+    for key, value in tag.items():
+        announce(call.workspace, version.model, "version_tag", "set", version=str(version.number), key=key, value=value)
     return {}
 
 
@@ -256,6 +270,7 @@ def _delete_tag(call: Call) -> Any:
         return msgspec.structs.replace(details, tags={name: value for name, value in details.tags.items() if name != key})
 
     amend_version(call.workspace, version, without)
+    announce(call.workspace, version.model, "version_tag", "deleted", version=str(version.number), key=key)
     return {}
 
 

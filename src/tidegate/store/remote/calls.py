@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from tidegate import errors
-from tidegate.errors import TidegateError, UsageError
+from tidegate.errors import BadInputError, TidegateError, UsageError
 from tidegate.store.ports import (
     ArtifactIndex,
     Catalog,
@@ -56,9 +56,21 @@ class Method(NamedTuple):
         return self.name not in READS
 
     def pack(self, *args: Any, **kwargs: Any) -> bytes:
-        """The arguments of a call as bytes."""
+        """The arguments of a call as bytes.
+
+        Raises:
+            BadInputError: a text or a number is none that could be stored.
+        """
         bound = self.signature.bind(None, *args, **kwargs).arguments
-        return encode({name: value for name, value in bound.items() if name != "self"})
+        try:
+            return encode({name: value for name, value in bound.items() if name != "self"})
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise BadInputError(
+                "text-not-storable",
+                "a text or a number cannot be sent",
+                why=str(error),
+                fix="remove NUL characters and lone surrogates; whole numbers have 64 bits",
+            ) from None
 
     def call(self, port: Any, packed: bytes) -> bytes:
         """Calls the method of ``port`` with packed arguments and packs its answer.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,14 +27,29 @@ def stored(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
+_lower = lru_cache(10_000)(lower_is_better)
+_environment = msgspec.json.Decoder(Environment).decode
+_input = msgspec.json.Decoder(RunInput).decode
+
+
 def assembled(connection: Connection, rows: Sequence[Any]) -> list[Run]:
     """Runs of rows of the table ``runs`` that have their experiment's name as ``experiment``, in the same order."""
     ids = [row.id for row in rows]
-    params = _by_run(connection, run_params, run_params.c.run_id, ids)
-    tags = _by_run(connection, run_tags, run_tags.c.run_id, ids)
-    files = _by_run(connection, artifacts, artifacts.c.owner, ids)
-    inputs = _by_run(connection, run_inputs, run_inputs.c.run_id, ids)
-    summaries = _by_run(connection, metrics, metrics.c.run_id, ids)
+    params: dict[str, dict[str, str]] = {run_id: {} for run_id in ids}
+    for run_id, key, value in _hanging(connection, ids, run_params.c.run_id, run_params.c.key, run_params.c.value):
+        params[run_id][key] = value
+    tags: dict[str, dict[str, str]] = {run_id: {} for run_id in ids}
+    for run_id, key, value in _hanging(connection, ids, run_tags.c.run_id, run_tags.c.key, run_tags.c.value):
+        tags[run_id][key] = value
+    files: dict[str, dict[str, str]] = {run_id: {} for run_id in ids}
+    for run_id, path, digest in _hanging(connection, ids, artifacts.c.owner, artifacts.c.path, artifacts.c.digest):
+        files[run_id][path] = digest
+    inputs: dict[str, list[RunInput]] = {run_id: [] for run_id in ids}
+    for run_id, _, _, body in _hanging(
+        connection, ids, run_inputs.c.run_id, run_inputs.c.name, run_inputs.c.digest, run_inputs.c.body
+    ):
+        inputs[run_id].append(_input(body))
+    summaries = _summaries(connection, ids)
     return [
         Run(
             id=row.id,
@@ -46,34 +61,37 @@ def assembled(connection: Connection, rows: Sequence[Any]) -> list[Run]:
             heard_at=row.heard_at,
             deleted_at=row.deleted_at,
             author=row.author,
-            params={item.key: item.value for item in params[row.id]},
-            tags={item.key: item.value for item in tags[row.id]},
-            artifacts={item.path: item.digest for item in files[row.id]},
-            inputs=[msgspec.json.decode(item.body, type=RunInput) for item in inputs[row.id]],
-            metrics={item.name: _summary(item) for item in summaries[row.id]},
-            environment=msgspec.json.decode(row.environment, type=Environment) if row.environment else None,
+            params=params[row.id],
+            tags=tags[row.id],
+            artifacts=files[row.id],
+            inputs=inputs[row.id],
+            metrics=summaries[row.id],
+            environment=_environment(row.environment) if row.environment else None,
         )
         for row in rows
     ]
 
 
-def _summary(row: Any) -> MetricSummary:
-    return MetricSummary(
-        name=row.name,
-        count=row.points,
-        last=number(row.last),
-        last_step=row.last_step,
-        last_at=row.last_at,
-        min=number(row.min),
-        max=number(row.max),
-        lower_is_better=lower_is_better(row.name),
-    )
+def _summaries(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, MetricSummary]]:
+    found: dict[str, dict[str, MetricSummary]] = {run_id: {} for run_id in ids}
+    column = metrics.c
+    wanted = (column.run_id, column.id, column.name, column.points, column.last, column.last_step, column.last_at)
+    for run_id, _, name, points, last, step, at, low, high in _hanging(connection, ids, *wanted, column.min, column.max):
+        found[run_id][name] = MetricSummary(
+            name=name,
+            count=points,
+            last=math.nan if last is None else last,
+            last_step=step,
+            last_at=at,
+            min=math.nan if low is None else low,
+            max=math.nan if high is None else high,
+            lower_is_better=_lower(name),
+        )
+    return found
 
 
-def _by_run(connection: Connection, table: sa.Table, owner: sa.Column[Any], ids: Sequence[str]) -> dict[str, list[Any]]:
-    grouped: dict[str, list[Any]] = defaultdict(list)
+def _hanging(connection: Connection, ids: Sequence[str], owner: sa.Column[Any], *more: sa.Column[Any]) -> Iterator[Any]:
+    """Plain rows of what hangs on these runs, by run and then by the second column."""
     for start in range(0, len(ids), _CHUNK):
-        query = sa.select(table).where(owner.in_(ids[start : start + _CHUNK])).order_by(*table.primary_key.columns)
-        for row in connection.execute(query):
-            grouped[getattr(row, owner.name)].append(row)
-    return grouped
+        query = sa.select(owner, *more).where(owner.in_(ids[start : start + _CHUNK])).order_by(owner, more[0])
+        yield from connection.execute(query).all()

@@ -1,0 +1,14 @@
+"""The distribution functions of SciPy, loaded when one is first needed: they take longer to load than a server to start."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+
+@cache
+def special() -> Any:
+    """``scipy.special``: normal and t distributions and their quantiles, binomial tails."""
+    from scipy import special as functions
+
+    return functions
