@@ -16,7 +16,12 @@ An error carries four short texts: ``code`` (stable, documented in docs/referenc
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+_USER_PASSWORD = re.compile(r"(://[^:/@\s]*):\S*@")
+_WEB_USER = re.compile(r"(https?://)[^:/@\s]+@")
+_QUERY_SECRET = re.compile(r"(?i)([?&][^=&\s]*(?:pass|secret|token|key|sig|credential)[^=&\s]*=)[^&#\s]*")
 
 
 class TidegateError(Exception):
@@ -106,3 +111,9 @@ def missing_extra(extra: str, module: str, purpose: str) -> UnavailableError:
         why=f"it belongs to the optional extra [{extra}], so that the core stays small",
         fix=f'pip install "tidegate[{extra}]"',
     )
+
+
+def without_passwords(text: str) -> str:
+    """A text without the passwords of the addresses in it: ``scheme://user:***@host/place?password=***``."""
+    without_users = _WEB_USER.sub(r"\1***@", text)
+    return _QUERY_SECRET.sub(r"\1***", _USER_PASSWORD.sub(r"\1:***@", without_users))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tidegate.errors import UsageError
+from tidegate.errors import UsageError, without_passwords
 
 FILE = "tidegate.toml"
 _POLICIES = "models"
@@ -68,7 +68,7 @@ class Settings(BaseSettings):
 
 
 class Explained(NamedTuple):
-    """One setting: its value, where it was set, and what it means."""
+    """One setting: its value (without secrets), where it was set, and what it means."""
 
     name: str
     value: str
@@ -130,14 +130,14 @@ def load_project(start: Path, flags: Mapping[str, Any] | None = None) -> Project
         source = next((source for source, layer in layers if name in layer), "default")
         raise UsageError(
             "bad-setting",
-            f"the setting {name!r} cannot be {merged.get(name)!r}",
+            f"the setting {name!r} cannot be {_shown(name, repr(merged.get(name)))}",
             why=f"{first['msg']} (set by: {source})",
             fix=f"{name}: {Settings.model_fields[name].description}",
         ) from None
     explained = [
         Explained(
             name,
-            str(getattr(settings, name)),
+            _shown(name, str(getattr(settings, name))),
             next((source for source, layer in layers if name in layer), "default"),
             field.description or "",
         )
@@ -147,6 +147,12 @@ def load_project(start: Path, flags: Mapping[str, Any] | None = None) -> Project
     policies = table.get(_POLICIES, {}) if in_file else tool.get(_POLICIES, {})
     policy_file = folder / (FILE if in_file else "pyproject.toml") if policies else None
     return Project(folder, settings, explained, policies, policy_file)
+
+
+def _shown(name: str, value: str) -> str:
+    """A setting's value as people and logs may see it."""
+    is_secret = Settings.model_fields[name].annotation is SecretStr if name in Settings.model_fields else False
+    return "**********" if is_secret and value else without_passwords(value)
 
 
 def _refuse_unknown(source: str, layer: Mapping[str, Any]) -> None:

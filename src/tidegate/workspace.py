@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version as installed_version
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ from tidegate.records.verdict import Verdict
 from tidegate.release import Release, audit_ledger
 from tidegate.settings import Project, load_project, process_rank
 from tidegate.store import Store, open_remote, open_store
+from tidegate.store.objects import object_key
 from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests
 from tidegate.tracking import ActiveRun, Place, Runs, Wanted, git_state, open_in_time, start_run
@@ -308,6 +310,7 @@ class Workspace:
         snapshots = _readable(self.datasets.names(), self.datasets.list, problems)
         versions = _readable(names, self.models.list, problems)
         problems += self._lost()
+        problems += self._lost_of_runs(set(digests))
         problems += [problem for snapshot in snapshots for problem in self.datasets.verify(snapshot)]
         problems += [problem for version in versions for problem in self.models.verify(version)]
         problems += [problem for name in names for problem in self.release.verify(name)]
@@ -337,6 +340,25 @@ class Workspace:
         entries = [entry for kind in ("dataset", "model") for entry in self.store.catalog.list(kind)]
         gone = [entry for entry in entries if self.store.bucket.find(entry.key) is None]
         return [f"{entry.name}@{entry.number} is missing: {entry.key} was removed" for entry in gone]
+
+    def _lost_of_runs(self, known: set[str]) -> list[str]:
+        """Artifacts, code and lock files of runs that are not among the ``known`` objects, nor came since."""
+        lost: list[str] = []
+        for start in count(0, _RUNS_AT_ONCE):
+            runs = self.runs.search(limit=_RUNS_AT_ONCE, offset=start, order_by="id", deleted=None)
+            for run in runs:
+                wanted = {f"artifact {path}": digest for path, digest in run.artifacts.items()}
+                if run.environment:
+                    wanted |= {f"lock file {path}": digest for path, digest in run.environment.lock_files.items()}
+                    wanted |= {"code": run.environment.patch_digest} if run.environment.patch_digest else {}
+                lost += [
+                    f"run {run.id}: its {what} is missing: object {digest}"
+                    for what, digest in wanted.items()
+                    if digest not in known and self.store.bucket.find(object_key(digest)) is None
+                ]
+            if len(runs) < _RUNS_AT_ONCE:
+                return lost
+        return lost
 
     @cached_property
     def runner(self) -> Runner:

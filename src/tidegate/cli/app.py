@@ -34,7 +34,7 @@ COMMANDS: dict[str, _Entry] = {
     "tick": _Entry("tick", "app", "One pass of the loop: close windows, raise alerts, move decisions. For cron."),
     "doctor": _Entry("doctor", "app", "How mature is this project, what is missing, what is dangerous?"),
     "ui": _Entry("server", "ui_app", "Open the web pages of this project."),
-    "run": _Entry("run", "app", "Runs: list, show, compare."),
+    "run": _Entry("run", "app", "Runs: list, show, compare, code, delete."),
     "sync": _Entry("sync", "app", "Ship runs that were recorded offline."),
     "import": _Entry("imports", "app", "Bring runs over from MLflow, W&B or TensorBoard."),
     "data": _Entry("data", "app", "Dataset snapshots and contracts."),
@@ -44,7 +44,7 @@ COMMANDS: dict[str, _Entry] = {
     "release": _Entry("release", "app", "The ledger of a model: log, plan, freeze, lift."),
     "monitor": _Entry("monitor", "app", "What was served, how it drifts, how well it does."),
     "decision": _Entry("decision", "app", "Retraining decisions: list, show, open, decline."),
-    "store": _Entry("store", "app", "The store: verify, reindex."),
+    "store": _Entry("store", "app", "The store: verify, reindex, gc."),
     "server": _Entry("server", "app", "The web server of this project."),
     "settings": _Entry("settings", "app", "Settings, and which source set them."),
 }
@@ -61,6 +61,8 @@ class _Lazy(TyperGroup):
         return TyperCommand(cmd_name, help=entry.help) if entry else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args and args[0] not in COMMANDS:  # what typer looks through for "did you mean"
+            self.commands = {name: TyperCommand(name, help=entry.help) for name, entry in COMMANDS.items()}
         name, stub, rest = super().resolve_command(ctx, args)
         if stub is None or name is None:
             return name, stub, rest

@@ -64,7 +64,7 @@ def tensorboard(
 def _import(open_source: Callable[[Path], Source], path: Path, dry_run: bool, as_json: bool) -> None:
     source = open_source(path)
     workspace = open_workspace()
-    with progress(f"import {source.kind}", source.total) as advance:
+    with progress(f"import {source.kind}", source.total or None) as advance:
         report = import_source(workspace.store, source, clock=workspace.clock, dry_run=dry_run, advance=lambda: advance(1))
     if as_json:
         print_json(report)

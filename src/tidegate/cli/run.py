@@ -32,7 +32,9 @@ _COLUMNS = 4
 """With more runs than this, each value is a line with the runs that have it."""
 _DIFF_LINES = 60
 
-app = typer.Typer(help="Runs: list, show, compare, code, delete.", no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = typer.Typer(
+    help="Runs: list, show, compare, code, delete.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
 
 
 @app.command("list")
@@ -53,11 +55,14 @@ def list_runs(
     runs = open_workspace().runs.search(
         experiment=experiment, where=where, order_by=order_by, limit=limit, offset=offset, deleted=deleted
     )
+    heading = list(dict.fromkeys(["id", *[title_of(field) for field in fields]]))
     if as_json:
-        print_json(runs)
+        print_json(
+            [{"id": run.id} | {title_of(field): value_of(run, field) for field in fields} for run in runs] if fields else runs
+        )
         return
-    heading = ["id", *[title_of(field) for field in fields]]
-    rows = [[run.id, *[_cell(value_of(run, field)) for field in fields]] for run in runs]
+    chosen = [field for field in fields if title_of(field) != "id"]
+    rows = [[run.id, *[_cell(value_of(run, field)) for field in chosen]] for run in runs]
     if not fields:
         heading = ["id", "experiment", "state", "started", "seconds", "metrics (last)"]
         rows = [[run.id, run.experiment, run.state, format_time(run.started_at), _seconds(run), _metrics(run)] for run in runs]
@@ -123,6 +128,7 @@ def show(run_id: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = 
         ("id", run.id),
         ("experiment", run.experiment),
         ("state", run.state),
+        *([("deleted", format_time(run.deleted_at))] if run.deleted_at is not None else []),
         *([("last heard of", format_time(run.heard_at))] if run.heard_at and run.state in {"RUNNING", "CRASHED"} else []),
         ("author", run.author),
         ("started", format_time(run.started_at)),
@@ -141,6 +147,9 @@ def show(run_id: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = 
     for title, items in (("parameters", run.params), ("tags", run.tags), ("artifacts", run.artifacts)):
         if items:
             print_table("", [title, ""], sorted(items.items()))
+    inputs = [[item.name, item.source_type, item.digest] for item in run.inputs if item.is_data]
+    if inputs:
+        print_table("", ["inputs", "kind", "digest"], inputs)
     metrics = [[item.name, f"{item.last:.6g}", f"{item.min:.6g}", f"{item.max:.6g}", item.count] for item in run.metrics.values()]
     if metrics:
         print_table("", ["metric", "last", "min", "max", "points"], metrics)

@@ -11,6 +11,7 @@ import typer
 
 from tidegate import server as web
 from tidegate.cli.console import flags, next_command, open_workspace
+from tidegate.errors import UsageError, without_passwords
 from tidegate.settings import load_project
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -45,6 +46,13 @@ def _run(host: str, port: int, *, store: Path | None, open_browser: bool) -> Non
     if store is not None:
         flags().settings["store"] = store
     project = load_project(flags().folder, flags().settings)  # the address is refused before a store is made
+    if project.settings.server:
+        raise UsageError(
+            "server-of-server",
+            "this project has no store of its own to serve",
+            why=f"its setting server says that {without_passwords(project.settings.server)} has the store",
+            fix="start the server where the store is, or remove the setting here: tidegate settings explain says who set it",
+        )
     token = web.token_of(project)
     with web.listen(host, port, anywhere=bool(token)) as listener:
         url = web.url_of(listener)

@@ -81,8 +81,9 @@ def _told(done: Collected) -> None:
         f"removed {done.runs} runs, {done.experiments} experiments, {done.objects} objects ({readable(done.object_bytes)})"
         + (f" and {readable(done.unfinished_bytes)} of unfinished writes" if done.unfinished_bytes else "")
     )
-    if done.database_before != done.database_after:
-        typer.echo(f"the database went from {readable(done.database_before)} to {readable(done.database_after)}")
+    before, after = readable(done.database_before), readable(done.database_after)
+    if before != after:
+        typer.echo(f"the database went from {before} to {after}")
     for note in done.notes:
         typer.echo(note)
     next_command("tidegate store verify")

@@ -92,15 +92,6 @@ class MetricSummary(msgspec.Struct, frozen=True, kw_only=True):
         return self.min if self.lower_is_better else self.max
 
 
-class MetricPoint(NamedTuple):
-    """One logged value: step, time in microseconds UTC, value (NaN and infinities are values)."""
-
-    metric: str
-    step: int
-    at: int
-    value: float
-
-
 class Series(NamedTuple):
     """Points of one metric as columns of equal length: steps and times (int64), values (float64)."""
 
@@ -152,6 +143,11 @@ class RunInput(msgspec.Struct, frozen=True, kw_only=True):
     profile: str = ""
     tags: dict[str, str] = {}
     """``mlflow.data.context`` says training, validation or test."""
+
+    @property
+    def is_data(self) -> bool:
+        """False of a link to a logged model: MLflow keeps those beside the data that a run read."""
+        return not self.source_type.startswith("mlflow.model-")
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):

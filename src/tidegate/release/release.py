@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -356,7 +357,7 @@ def _require_version(state: LedgerState, model: str, version: int) -> None:
 
 
 def _refuse_pointer(alias: str, model: str) -> None:
-    if alias.lower() == CHAMPION:
+    if unicodedata.normalize("NFKC", alias).casefold() == CHAMPION:  # wide and mathematical letters are the same name
         raise UsageError(
             "alias-is-pointer",
             f"the alias {alias!r} of {model} is the pointer to what serves",

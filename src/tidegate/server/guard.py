@@ -115,7 +115,7 @@ class Guard:
             "token-needed",
             "this server answers only to who has its token",
             why="the request brought none, or another one",
-            fix="MLflow clients: MLFLOW_TRACKING_TOKEN; browsers: any name, and the token as the password",
+            fix="set TIDEGATE_TOKEN; MLflow clients: MLFLOW_TRACKING_TOKEN; browsers: any name, and the token as the password",
         )
         return error, 401
 

@@ -1,15 +1,22 @@
 """The store's ports over HTTP, below ``/api/v1/store``: what a client with the setting ``server`` uses.
 
-A call carries a key; a call with the key of one that was done, or is being done, gets the same answer and does nothing.
+A call carries a key; the same call with the key of one that was done, or is being done, gets the same answer and does nothing.
+What is written once is neither replaced nor removed through here, whatever a client asks.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import re
+import shutil
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
@@ -19,8 +26,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from tidegate.errors import ConflictError, NotFoundError, TidegateError, UsageError
+from tidegate import digest as digests
+from tidegate.errors import ConflictError, NotFoundError, RefusedError, TidegateError, UnavailableError, UsageError
 from tidegate.store import Store
+from tidegate.store.bucket.keys import no_such_key
 from tidegate.store.ports import Bucket
 from tidegate.store.remote.bucket import FILE, KEYS, MODIFIED, VALUE
 from tidegate.store.remote.calls import PORTS, methods, packed_error
@@ -28,8 +37,20 @@ from tidegate.store.remote.connection import KEY
 from tidegate.store.remote.ports import PATH
 
 _MAX_CALL = 256 * 1024 * 1024
+_MAX_CALLS = 1024 * 1024 * 1024
 _REMEMBERED = 10_000
 _MEMORY = 64 * 1024 * 1024
+_PATIENCE_SECONDS = 20.0
+"""How long a repetition waits for the first one: it must not hold a thread for as long as that one hangs."""
+_STALE_SECONDS = 86_400
+_SMALL = 1 << 20
+_WRITTEN_ONCE = re.compile(
+    r"(?:objects|datasets|monitoring)(?:/.*)?|models(?:/(?![^/]+/current\.json$).*)?|[a-z]+\.json", re.DOTALL
+)
+"""Keys that no client may replace. ``format.json`` and its like, at the top, are the server's own."""
+_REMOVABLE = re.compile(r"objects/.*", re.DOTALL)
+"""A step whose stored result is damaged removes that object and writes it again."""
+_log = logging.getLogger("tidegate.server")
 
 
 class Replies:
@@ -48,7 +69,12 @@ class Replies:
         with self._lock:
             known = self._replies.setdefault(key, mine)
         if known is not mine:
-            return known.result()
+            try:
+                return known.result(_PATIENCE_SECONDS)
+            except TimeoutError:
+                raise UnavailableError(
+                    "call-in-progress", "this call is still being done", why="it was sent before", fix="try again in a moment"
+                ) from None
         try:
             reply = work()
         except BaseException as error:
@@ -64,14 +90,17 @@ class Replies:
         with self._lock:
             self._bytes += size
             while len(self._replies) > _REMEMBERED or self._bytes > _MEMORY:
-                _, oldest = self._replies.popitem(last=False)
-                self._bytes -= len(oldest.result().body) if oldest.done() and not oldest.exception() else 0
+                oldest = next((key for key, reply in self._replies.items() if reply.done()), None)
+                if oldest is None:  # what is being done is not forgotten: its repetition would do it twice
+                    return
+                self._bytes -= len(self._replies.pop(oldest).result().body)
 
 
 def native_routes(store: Store) -> list[Route]:
     """The routes of every port of a store."""
-    replies = Replies()
+    replies, room = Replies(), Room(_MAX_CALLS)
     bucket = store.bucket
+    _forget_stale(_incoming(store))
 
     async def call(request: Request) -> Response:
         port, name = request.path_params["port"], request.path_params["method"]
@@ -82,13 +111,18 @@ def native_routes(store: Store) -> list[Route]:
             )
         if request.headers.get("content-type") != "application/msgpack":
             return _refusal(UsageError("bad-call", "a call is application/msgpack", fix="use Tidegate's own client"))
-        try:
-            packed = await _body(request)
-        except TidegateError as error:
-            return _refusal(error)
-        key = request.headers.get(KEY, "") if method.changes else ""
-        target = getattr(store, port)
-        return await run_in_threadpool(_answered, lambda: replies.once(key, lambda: _packed(method.call(target, packed))))
+        with room.taken() as take:
+            try:
+                packed = await _body(request, take)
+            except (TidegateError, TimeoutError, ClientDisconnect) as error:
+                return _refusal(_unread(error))
+            key = request.headers.get(KEY, "") if method.changes else ""
+            target = getattr(store, port)
+
+            def answer() -> Response:
+                return replies.once(_bound(key, f"{port}/{name}", packed), lambda: _packed(method.call(target, packed)))
+
+            return await run_in_threadpool(_answered, answer)
 
     async def keys(request: Request) -> Response:
         prefix = request.query_params.get("prefix", "")
@@ -103,10 +137,10 @@ def native_routes(store: Store) -> list[Route]:
         with TemporaryDirectory(prefix="incoming-", dir=_incoming(store)) as folder:
             try:
                 source = await _received(request, Path(folder))
-            except ClientDisconnect:
-                return Response(status_code=400)
-            once = request.headers.get(KEY, "")
-            return await run_in_threadpool(_answered, lambda: replies.once(once, lambda: _put(bucket, key, source, request)))
+            except (OSError, ClientDisconnect) as error:  # a TimeoutError is an OSError
+                return _refusal(_unread(error))
+
+            return await run_in_threadpool(_answered, lambda: _put_once(replies, bucket, key, source, request))
 
     async def file(request: Request) -> Response:
         return await run_in_threadpool(_answered, lambda: _file(bucket, request.query_params.get("key", "")))
@@ -119,15 +153,68 @@ def native_routes(store: Store) -> list[Route]:
     ]
 
 
+class Room:
+    """How many bytes of calls may be in memory at once. Used by the event loop alone."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    @contextmanager
+    def taken(self) -> Generator[Callable[[int], None]]:
+        """A function that takes a number of bytes; all are given back at the end of the block.
+
+        The function raises UnavailableError where so many are not free.
+        """
+        mine = 0
+
+        def take(size: int) -> None:
+            nonlocal mine
+            if size > self._free:
+                raise UnavailableError("too-many-requests", "too many large calls at once", fix="try again in a moment")
+            self._free -= size
+            mine += size
+
+        try:
+            yield take
+        finally:
+            self._free += mine
+
+
+def _bound(key: str, call: str, body: bytes) -> str:
+    """A key that is that of this very call: another one that comes with the same key is another one."""
+    return digests.of_bytes(b"\0".join((key.encode(), call.encode(), body))) if key else ""
+
+
+def _forget_stale(folder: Path) -> None:
+    """Removes what a server that was killed had received."""
+    for path in folder.glob("incoming-*"):
+        with suppress(FileNotFoundError):  # another server of this store was faster
+            if path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _unread(error: Exception) -> TidegateError:
+    """What is told of a request whose body did not come, or could not be kept."""
+    if isinstance(error, TidegateError):
+        return error
+    if isinstance(error, TimeoutError | ClientDisconnect):
+        return UsageError("bad-call", "the request did not come to its end", fix="send it again")
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return UnavailableError("disk-full", "the server's disk is full", why="nothing was stored", fix="free some space there")
+    _log.error("what was sent cannot be kept", exc_info=error)
+    return UnavailableError("bucket-unavailable", "the server cannot keep what was sent", fix="its terminal shows why")
+
+
 def _incoming(store: Store) -> Path:
     folder = store.root / "incoming"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, take: Callable[[int], None]) -> bytes:
     body = bytearray()
     async for part in request.stream():
+        take(len(part))
         body += part
         if len(body) > _MAX_CALL:
             raise UsageError("call-too-large", f"a call is at most {_MAX_CALL} bytes", fix="send less at once")
@@ -147,10 +234,18 @@ def _answered(work: Callable[[], Response]) -> Response:
         return work()
     except TidegateError as error:
         return _refusal(error)
+    except Exception:  # noqa: BLE001 - the last seam: a bug is told to who runs the server, never to who asks
+        _log.exception("a call to the store")
+        what = "the server could not do this"
+        error = UnavailableError(
+            "internal", what, why="this is a bug in Tidegate", fix="the server's terminal shows what happened"
+        )
+        return _refusal(error, 500)
 
 
-def _refusal(error: TidegateError) -> Response:
-    return Response(msgspec.json.encode({"error": packed_error(error)}), error.http_status, media_type="application/json")
+def _refusal(error: TidegateError, status: int = 0) -> Response:
+    data = msgspec.json.encode({"error": packed_error(error)})
+    return Response(data, status or error.http_status, media_type="application/json")
 
 
 def _packed(data: bytes) -> Response:
@@ -160,13 +255,23 @@ def _packed(data: bytes) -> Response:
 def _found(bucket: Bucket, key: str) -> Response:
     blob = bucket.find(key)
     if blob is None:
-        raise NotFoundError("no-such-key", f"nothing is stored under {key}")
+        raise no_such_key(key)
     return Response(blob.data, headers={"etag": blob.etag}, media_type="application/octet-stream")
 
 
 def _deleted(bucket: Bucket, key: str) -> Response:
+    if _WRITTEN_ONCE.fullmatch(key) and not _REMOVABLE.fullmatch(key):
+        raise _written_once(key, "removed")
     bucket.delete(key)
     return Response(status_code=204)
+
+
+def _put_once(replies: Replies, bucket: Bucket, key: str, source: Path, request: Request) -> Response:
+    conditions = [request.headers.get(name, "") for name in (KEY, "if-match", "if-none-match")]
+    size = source.stat().st_size
+    small = source.read_bytes() if size < _SMALL and conditions[0] else b""
+    bound = _bound(conditions[0], f"{request.url.query} {conditions[1:]} {size}", small)
+    return replies.once(bound, lambda: _put(bucket, key, source, request))
 
 
 def _put(bucket: Bucket, key: str, source: Path, request: Request) -> Response:
@@ -175,6 +280,8 @@ def _put(bucket: Bucket, key: str, source: Path, request: Request) -> Response:
         raise UsageError(
             "bad-call", "a write has a condition", why="there is no blind overwrite", fix="send If-Match or If-None-Match: *"
         )
+    if _WRITTEN_ONCE.fullmatch(key) and (expected is not None or "/" not in key):
+        raise _written_once(key, "written")
     try:
         if expected is not None:
             etag = bucket.compare_and_swap(key, source.read_bytes(), expected)
@@ -186,6 +293,15 @@ def _put(bucket: Bucket, key: str, source: Path, request: Request) -> Response:
     except ConflictError:
         return Response(status_code=412)
     return Response(status_code=201, headers={"etag": etag})
+
+
+def _written_once(key: str, verb: str) -> RefusedError:
+    return RefusedError(
+        "written-once",
+        f"{key[:200]} cannot be {verb} through the server",
+        why="entries of ledgers, manifests, receipts and objects are written once and stay",
+        fix="only who has the store itself can",
+    )
 
 
 def _file(bucket: Bucket, key: str) -> Response:

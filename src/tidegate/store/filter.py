@@ -415,13 +415,13 @@ class _Parser:
         attribute = self._grammar.attributes.get(name)
         if attribute is None:
             spaces = sorted(set(self._grammar.spaces.values()) - {"attributes", "datasets"})
+            written = [f"{item}.{name.rpartition('.')[2][:60]}" for item in spaces]
+            hint = nearest(name[:100], [*self._grammar.attributes, *written])
             raise UsageError(
                 "bad-filter",
                 f"{_cut(token.text)!r} (character {token.at + 1}) is nothing that can be filtered by",
                 why=f"fields are {', '.join([*[f'{item}.NAME' for item in spaces], 'or an attribute'])}",
-                fix=nearest(
-                    name[:100], [*self._grammar.attributes, *[f"{item}.{name.rpartition('.')[2][:60]}" for item in spaces]]
-                ),
+                fix=f"write {' or '.join(written)}" if not space and any(repr(item) in hint for item in written) else hint,
             )
         return "attributes", attribute.name, attribute
 

@@ -25,6 +25,7 @@ import msgspec
 
 from tidegate.clock import DAY, HOUR, Clock, format_time
 from tidegate.errors import IntegrityError, RefusedError, UsageError
+from tidegate.store.objects import OBJECTS, object_digest, object_key
 from tidegate.store.place import Store
 from tidegate.store.ports import Collectable
 from tidegate.store.sql.database import Database
@@ -37,13 +38,11 @@ from tidegate.store.sql.garbage import (
     remove_experiments,
     remove_orphans,
 )
-from tidegate.store.verify import object_digest
 
 GRACE_US = 7 * DAY
 SAFE_GRACE_US = HOUR
 """A shorter grace is for a store that nobody else writes to."""
 
-_OBJECTS = "objects/"
 _BINARY = (".parquet", ".arrow", ".html")
 _CHUNK = 200
 
@@ -128,7 +127,7 @@ def find_garbage(store: Store, clock: Clock, *, grace_us: int = GRACE_US, advanc
     ids = [run_id for run_id, *_ in expired]
     # The objects are listed before the references are read: what is put and referred to in between is not in the list.
     objects_before = _objects_before(clock, grace_us)
-    listed = list(bucket.stored(_OBJECTS))
+    listed = list(bucket.stored(OBJECTS))
     kept = _references(store, database, advance, without_runs=ids)
     named = [(digest, item) for item in listed if (digest := object_digest(item.key))]
     loose = [(digest, item) for digest, item in named if digest not in kept]
@@ -194,9 +193,7 @@ def collect(store: Store, clock: Clock, garbage: Garbage, *, advance: Advance = 
         kept = _references(store, database, advance)
         objects_before = min(_objects_before(clock, garbage.grace_us), max(item.at for item in garbage.objects) + 1)
         for item in garbage.objects:
-            if item.digest not in kept and bucket.discard(
-                f"{_OBJECTS}sha256/{item.digest[:2]}/{item.digest[2:]}", before=objects_before
-            ):
+            if item.digest not in kept and bucket.discard(object_key(item.digest), before=objects_before):
                 removed += 1
                 removed_bytes += item.size
             advance()
@@ -272,7 +269,7 @@ def _references(store: Store, database: Database, advance: Advance, *, without_r
 
 def _documents(store: Store) -> Iterator[tuple[str, bytes]]:
     for key in store.bucket.keys(""):
-        if key.startswith(_OBJECTS) or key.endswith(_BINARY):
+        if key.startswith(OBJECTS) or key.endswith(_BINARY):
             continue
         blob = store.bucket.find(key)
         if blob is None:
@@ -286,7 +283,7 @@ def _documents(store: Store) -> Iterator[tuple[str, bytes]]:
 
 
 def _journals(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and _OBJECTS.rstrip("/") not in path.parts]
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and OBJECTS.rstrip("/") not in path.parts]
 
 
 def _check(key: str, data: bytes) -> None:

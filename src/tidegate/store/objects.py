@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tidegate import digest as digests
 from tidegate.errors import IntegrityError, NotFoundError
 from tidegate.store.ports import Bucket, Progress
 
+OBJECTS = "objects/"
+"""The folder of a bucket that holds objects and nothing else."""
+_OBJECT = re.compile(r"objects/sha256/([0-9a-f]{2})/([0-9a-f]{62})")
+
 
 def object_key(digest: str) -> str:
     """The key of the object with this SHA-256."""
-    return f"objects/sha256/{digest[:2]}/{digest[2:]}"
+    return f"{OBJECTS}sha256/{digest[:2]}/{digest[2:]}"
+
+
+def object_digest(key: str) -> str:
+    """The digest that a key claims for its object; empty for what is no object."""
+    match = _OBJECT.fullmatch(key)
+    return match[1] + match[2] if match else ""
 
 
 def put_object(bucket: Bucket, source: bytes | Path, *, progress: Progress | None = None) -> str:

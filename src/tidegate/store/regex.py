@@ -6,6 +6,7 @@ SOURCE: https://github.com/google/re2/wiki/Syntax
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
 
@@ -25,7 +26,7 @@ def matching(pattern: str, values: Sequence[str]) -> list[str]:
     """
     if len(pattern) > LONGEST:
         raise _refused(pattern, f"it has {len(pattern)} characters, {LONGEST} are allowed")
-    with frames.connect() as connection:
+    with _engine(os.getpid()).cursor() as connection:
         try:
             rows = connection.execute(
                 "SELECT value FROM (SELECT unnest($1::VARCHAR[]) AS value) WHERE regexp_matches(value, $2)",
@@ -37,7 +38,8 @@ def matching(pattern: str, values: Sequence[str]) -> list[str]:
 
 
 @cache
-def _engine() -> frames.Connection:
+def _engine(_process: int) -> frames.Connection:
+    """DuckDB takes longer to start than to answer, and does not outlive a fork."""
     return frames.connect()
 
 

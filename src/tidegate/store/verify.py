@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from tidegate import digest
 from tidegate.errors import NotFoundError
-from tidegate.store.objects import object_key
+from tidegate.store.objects import OBJECTS, object_digest, object_key
 from tidegate.store.ports import Bucket
-
-_PREFIX = "objects/sha256/"
-_OBJECT = re.compile(r"objects/sha256/([0-9a-f]{2})/([0-9a-f]{62})")
-
-
-def object_digest(key: str) -> str:
-    """The digest that a key claims for its object; empty for what is no object."""
-    match = _OBJECT.fullmatch(key)
-    return match[1] + match[2] if match else ""
 
 
 def object_digests(bucket: Bucket) -> list[str]:
     """The digests that the bucket's objects claim to have by their names; what is named otherwise is no object."""
-    return [found for key in bucket.keys(_PREFIX) if (found := object_digest(key))]
+    return [found for key in bucket.keys(OBJECTS) if (found := object_digest(key))]
 
 
 def changed_objects(bucket: Bucket, digests: list[str], *, advance: Callable[[], None] = lambda: None) -> list[str]:

@@ -66,6 +66,7 @@ def _run(run_id: str, experiment: str = "exp", at: int = 1, **more: Any) -> Run:
 
 def fill(runs: RunStore, series: SeriesStore, number: int = 60) -> list[Run]:
     """Adds runs with values that are missing, equal, NaN, infinite, long and strange, and gives them back as they are stored."""
+    batches: list[Batch] = []
     for index in range(number):
         run_id = f"r{index:03}"
         params = {"depth": str(index % 4), "odd key": "%_*?[x]" if index % 3 else "it's", "large": f"{index % 2}" * 3000}
@@ -81,12 +82,13 @@ def fill(runs: RunStore, series: SeriesStore, number: int = 60) -> list[Run]:
             _run(run_id, f"exp{index % 3}", at=1000 * (index // 2), params=params, tags=tags, inputs=inputs if index % 4 else [])
         )
         loss = [0.5, float(index), math.nan, -math.inf, 0.25, math.inf, -0.0][index % 7]
-        batches = [of_points("loss", (1, 1, loss))]
+        points = [of_points("loss", (1, 1, loss))]
         if index % 2:
-            batches.append(of_points("val loss", (1, 1, float(index)), (2, 2, float(-index))))
-        series.ingest([Batch(run_id, "w", 1, batches)])
+            points.append(of_points("val loss", (1, 1, float(index)), (2, 2, float(-index))))
+        batches.append(Batch(run_id, "w", 1, points))
         if index % 3:
             runs.change_state(run_id, _STATES[index % 2], 5000 + index)
+    series.ingest(batches)
     runs.delete([f"r{index:03}" for index in range(0, number, 9)], at=7)
     return runs.search(limit=None, deleted=None)
 
@@ -197,8 +199,8 @@ class SearchSuite:
                 whole = [run.id for run in runs.search(where=where, order_by=order, limit=None)]
                 pages = [
                     run.id
-                    for offset in range(0, len(whole) + 7, 7)
-                    for run in runs.search(where=where, order_by=order, limit=7, offset=offset)
+                    for offset in range(0, len(whole) + 13, 13)
+                    for run in runs.search(where=where, order_by=order, limit=13, offset=offset)
                 ]
                 assert pages == whole, (where, order)
 

@@ -217,8 +217,8 @@ class ActiveRun:
         self._journal.close()
         if not done and not self._forked:
             problem = self._shipping.problem if self._shipping is not None else None
-            why = f"{problem}\n" if problem else ""
-            tell(self.id, f"{why}It is kept in {self._recording.folder}; ship it with: tidegate sync")
+            why = f"{problem}\nIt is" if problem else "recorded offline;"
+            tell(self.id, f"{why} kept in {self._recording.folder}; ship it with: tidegate sync")
 
     def end_by(self, error: BaseException | None) -> None:
         """Ends the run as ``error`` tells: FINISHED without one, KILLED by a signal, else FAILED; the reason becomes a tag."""

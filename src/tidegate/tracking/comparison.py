@@ -12,6 +12,7 @@ import msgspec
 from tidegate.records.run import MetricSummary, Run, RunInput
 from tidegate.store.ports import Bucket
 from tidegate.tracking.rebuild import CodeDiff, diff_code
+from tidegate.tracking.system_metrics import machine_last
 
 Section = Literal["metric", "param", "data", "code", "environment", "package", "tag"]
 SECTIONS: tuple[Section, ...] = ("metric", "param", "data", "code", "environment", "package", "tag")
@@ -89,7 +90,8 @@ def _metric_differences(runs: list[Run]) -> list[Difference]:
         (" min", lambda item: item.min),
         (" max", lambda item: item.max),
     ]
-    for name in sorted({name for run in runs for name in run.metrics}):
+    for name in sorted({name for run in runs for name in run.metrics}, key=machine_last):
+        machine, _ = machine_last(name)
         summaries = [run.metrics.get(name) for run in runs]
         lower = any(item.lower_is_better for item in summaries if item)
         single = all(item.count == 1 for item in summaries if item)
@@ -97,7 +99,7 @@ def _metric_differences(runs: list[Run]) -> list[Difference]:
             numbers = [read(item) if item else None for item in summaries]
             if len({str(number) for number in numbers}) == 1:
                 continue
-            is_best = suffix in {"", " min" if lower else " max"}
+            is_best = not machine and suffix in {"", " min" if lower else " max"}
             label = f"{name}{suffix}{' (best)' if suffix and is_best else ''}"
             found.append(
                 Difference(
@@ -168,7 +170,7 @@ def _number(text: str) -> Decimal | None:
 def _data(inputs: list[RunInput]) -> dict[str, str]:
     """``flights-train (training)`` to ``@3 a1b2c3d4e5f6``: versions of one dataset stand on one line."""
     found: dict[str, list[str]] = {}
-    for item in inputs:
+    for item in (item for item in inputs if item.is_data):
         name, at, version = item.name.partition("@")
         context = item.tags.get("mlflow.data.context", "")
         shown = " ".join(part for part in (at + version, item.digest[:12]) if part)

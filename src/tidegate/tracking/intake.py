@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tidegate.errors import ConflictError, IntegrityError, NotFoundError, TidegateError
+from tidegate.errors import ConflictError, IntegrityError, NotFoundError, TidegateError, UnavailableError
+from tidegate.records.names import is_name
 from tidegate.records.run import Artifact, RunState
 from tidegate.store import Store, object_key, put_object
 from tidegate.store.bucket.folder import FolderBucket
@@ -29,10 +30,10 @@ from tidegate.store.journal import (
     claimed,
     read_opening,
 )
+from tidegate.store.objects import OBJECTS
 
 _CHUNK_POINTS = 100_000
 _CHUNK_FRAMES = 20_000
-_OBJECTS = "objects/"
 
 
 class Taken(NamedTuple):
@@ -97,8 +98,12 @@ class Intake:
                 try:
                     problem: TidegateError | None = None
                     whole = self._take_journal(path, opening, deadline, stop) if opening else False
-                except (NotFoundError, ConflictError, IntegrityError) as error:
+                except UnavailableError:
+                    raise
+                except TidegateError as error:
                     problem, whole = error, False
+                except (ValueError, OverflowError) as error:
+                    problem, whole = _unusable(path, str(error)), False
                 except FileNotFoundError:  # its writer has finished with it
                     continue
                 with suppress(FileNotFoundError):
@@ -118,7 +123,7 @@ class Intake:
     def _journals(self) -> list[tuple[Path, Opening | None]]:
         """Those of owners first: they bring the run, if the store does not know it."""
         found: list[tuple[Path, Opening | None]] = []
-        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+        for path in journals_in(self.folder):
             with suppress(FileNotFoundError):
                 found.append((path, read_opening(path)))
         return sorted(found, key=lambda item: (item[1] is None or not item[1].owner, item[1].at if item[1] else 0))
@@ -130,6 +135,8 @@ class Intake:
         position.late = False
         if not reader.left():
             return True
+        if not is_name(opening.run_id) or (opening.run is not None and opening.run.id != opening.run_id):
+            raise _unusable(path, f"{opening.run_id[:60]!r} is no id of its run")
         after = self._store.series.taken(opening.run_id).get(opening.writer, 0)
         if opening.run is not None and after < opening.seq:
             self._begin(opening)
@@ -153,9 +160,9 @@ class Intake:
         """Brings a run that began while the store was away; its objects first."""
         run = opening.run
         assert run is not None
-        spool = FolderBucket(self.folder)
-        for key in list(spool.keys(_OBJECTS)):
-            put_object(self._store.bucket, spool.local(key))
+        for key in list(FolderBucket(self.folder).keys(OBJECTS)):
+            with suppress(NotFoundError):  # a link, or no file: what a note refers to is asked for again, and told
+                put_object(self._store.bucket, self._beside(key))
         try:
             self._store.runs.get(run.id)
         except NotFoundError:
@@ -217,9 +224,8 @@ class Intake:
     def _bring(self, item: Artifact) -> None:
         """Puts an artifact's bytes into the bucket, if they are still beside the journal."""
         key = object_key(item.digest)
-        spool = FolderBucket(self.folder)
         try:
-            path = spool.local(key)
+            path = self._beside(key)
         except NotFoundError:
             if key not in self._store.bucket.keys(key.rpartition("/")[0] + "/"):
                 raise IntegrityError(
@@ -236,6 +242,31 @@ class Intake:
                 why=f"{path} no longer has the digest that was recorded",
                 fix="copy the run's folder again, then: tidegate sync FOLDER",
             )
+
+    def _beside(self, key: str) -> Path:
+        """The file of an object beside the journal. No link is followed: a folder from elsewhere could name any file of ours.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        path = FolderBucket(self.folder).local(key)
+        if path.resolve() != self.folder.resolve() / key:
+            raise NotFoundError("no-such-key", f"{path} is a link", fix="copy the files themselves")
+        return path
+
+
+def journals_in(folder: Path) -> list[Path]:
+    """The journals in a run's folder; pipes and devices of such a name are none."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.is_file())
+
+
+def _unusable(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(
+        "journal-unusable",
+        f"{path.name} says what no journal of a run can say",
+        why=why,
+        fix="it was written by something else, or was changed; nothing more of it is taken, and the file is kept",
+    )
 
 
 def dispose(taken: Taken) -> list[str]:
@@ -260,7 +291,7 @@ def remove_folder(folder: Path) -> None:
     """Removes the folder of a run, with the objects that were kept beside its journals, once there is no journal in it."""
     if any(True for _ in folder.glob(f"*{SUFFIX}*")):
         return
-    for name in (_OBJECTS, ".tmp"):
+    for name in (OBJECTS, ".tmp"):
         shutil.rmtree(folder / name, ignore_errors=True)
     with suppress(OSError):  # somebody has just begun another journal
         folder.rmdir()

@@ -38,7 +38,7 @@ class _Rule(NamedTuple):
     words: tuple[bytes, ...]
     """At least one of them is in every match: nearly all files are done after a plain search for these."""
     pattern: re.Pattern[bytes]
-    """Its group ``s``, or all of it, is the secret."""
+    """The group of it that has a name, or all of it, is the secret."""
 
 
 def _rule(kind: str, words: str, pattern: str) -> _Rule:
@@ -68,8 +68,17 @@ _TOKENS = [
     _rule("jwt", "eyJ", r"(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
     _rule("url-password", "://", r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s/:@\"'<>{}$]{0,100}:(?P<s>[^\s/:@\"'<>{}$%*][^\s/@\"'<>]{1,200})@(?=[\w\[])"),
     _rule("url-token", "://", r"\bhttps?://(?P<s>[A-Za-z0-9_.-]{20,200})@(?=[\w\[])"),
+    _rule(
+        "server-token",
+        "TIDEGATE_TOKEN MLFLOW_TRACKING_TOKEN",
+        r"\b(?:TIDEGATE_TOKEN|MLFLOW_TRACKING_TOKEN)[\"'\]]{0,2}\s{0,5}[=:,]\s{0,5}"
+        r"(?:\"(?P<s>[^\"$<{\r\n]{4,400})\"|'(?P<t>[^'$<{\r\n]{4,400})'|(?P<u>[^\s\"'$<>{}()\[\].,]{4,400})(?=\s|$))",
+    ),
     _rule("bearer-token", "earer", r"\b[Bb]earer\s+(?P<s>(?=[\w.~+/-]*\d)[\w.~+/-]{20,}=*)"),
 ]  # fmt: skip
+
+_OWN_TOKEN = re.compile(rb"(?m)^[ \t]*[\"']?token[\"']?[ \t]*=[ \t]*(?P<q>[\"']{1,3})(?P<s>[^\"'\r\n]+)(?P=q)")
+"""Our own setting, however short and simple it is."""
 
 _KEY_BEGIN = re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_BODY = re.compile(rb"[A-Za-z0-9+/=\s\\\"',:.#-]*")
@@ -137,6 +146,8 @@ def redact_file(path: str, data: bytes) -> Redacted:
         return _without(data, _tokens(data), same_size=True)
     spans = _tokens(data)
     name = path.rpartition("/")[2]
+    if name == "tidegate.toml" or (name == "pyproject.toml" and b"[tool.tidegate]" in data):
+        spans += [(*match.span("s"), "server-token") for match in _OWN_TOKEN.finditer(data)]
     if not any(fnmatchcase(name.lower(), pattern) for pattern in _LOCKS):
         spans += _assignments(data, bare=_matches(name, _BARE_FILES) or "." not in name)
     return _without(data, spans)
@@ -211,7 +222,8 @@ def _tokens(data: bytes) -> list[_Span]:
     for rule in _TOKENS:
         if any(word in data for word in rule.words):
             for match in rule.pattern.finditer(data):
-                start, end = match.span("s") if "s" in rule.pattern.groupindex and match["s"] is not None else match.span()
+                group = next((name for name in rule.pattern.groupindex if match[name] is not None), 0)
+                start, end = match.span(group)
                 if not (rule.kind.startswith("url-") and _PLACEHOLDER.match(data[start:end])):
                     spans.append((start, end, rule.kind))
     return spans

@@ -99,6 +99,7 @@ _SEEDS = {"seed", "random_state", "random_seed", "np_seed", "torch_seed"}
 
 
 def _inputs(inputs: Sequence[RunInput]) -> Answer:
+    inputs = [item for item in inputs if item.is_data]
     if not inputs:
         return Answer(False, "No input data is recorded.")
     without = [item.name for item in inputs if not item.digest]

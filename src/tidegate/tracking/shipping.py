@@ -16,8 +16,6 @@ from tidegate.store.journal import Journal
 from tidegate.tracking.intake import Intake, dispose, remove_folder
 from tidegate.tracking.system_metrics import SystemMetrics
 
-MACHINE = "system/"
-"""What the names of the machine's own series begin with."""
 _SYNC_SECONDS = 0.5
 """Between two looks at whether anything is to be synced: with the sync itself, under a second."""
 _TAKE_SECONDS = 5.0

@@ -21,7 +21,8 @@ from tidegate.tracking.active import ActiveRun, Recording, spool_of
 from tidegate.tracking.environment import capture_environment
 from tidegate.tracking.inputs import FindSnapshot
 from tidegate.tracking.recovery import has_living_owner, recover_folder
-from tidegate.tracking.shipping import MACHINE, tell, within
+from tidegate.tracking.shipping import tell, within
+from tidegate.tracking.system_metrics import MACHINE
 from tidegate.tracking.values import shown_text
 
 _START_SECONDS = 10.0

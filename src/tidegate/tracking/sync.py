@@ -12,8 +12,8 @@ from tidegate.clock import Clock
 from tidegate.errors import TidegateError, UnavailableError, UsageError
 from tidegate.records.run import RunState
 from tidegate.store import Store
-from tidegate.store.journal import SUFFIX, is_written
-from tidegate.tracking.intake import Intake, Taken
+from tidegate.store.journal import is_written
+from tidegate.tracking.intake import Intake, Taken, journals_in
 from tidegate.tracking.recovery import SILENT, recover_folder
 
 _PATIENCE = 50
@@ -93,15 +93,15 @@ class Sync:
         return SyncReport(folder=str(self._folder), runs=shipped)
 
     def _folders(self) -> Iterator[Path]:
-        if any(True for _ in self._folder.glob(f"*{SUFFIX}")):
+        if journals_in(self._folder):
             yield self._folder
         for folder in self._folder.glob("*/"):
-            if any(True for _ in folder.glob(f"*{SUFFIX}")):
+            if journals_in(folder):
                 yield folder
 
     def _ship(self, folder: Path) -> Shipped:
         intake = self._intakes.setdefault(folder, Intake(self._store, folder))
-        writing = any(is_written(path) for path in folder.glob(f"*{SUFFIX}"))
+        writing = any(is_written(path) for path in journals_in(folder))
         taken = _patiently(intake)
         problems = [text for item in taken for text in _problems(item)]
         problems += [f"{text}; the value is kept as a tag" for text in intake.conflicts]
@@ -155,4 +155,4 @@ def _problems(item: Taken) -> list[str]:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob(f"*{SUFFIX}"))
+    return sum(path.stat().st_size for path in journals_in(folder))

@@ -10,6 +10,8 @@ from typing import Any
 
 from tidegate.tracking.hardware import nvidia_library
 
+MACHINE = "system/"
+"""What the names of the machine's own series begin with."""
 _MB = 1024 * 1024
 _MOST_PROCESSES = 512
 
@@ -108,6 +110,11 @@ class SystemMetrics:
                 with contextlib.suppress(Exception):  # a device without a power meter still has a temperature
                     values[f"system/gpu{index}_{name}"] = float(read())
         return values
+
+
+def machine_last(metric: str) -> tuple[bool, str]:
+    """Sorts metrics so that what the training logged comes before what the machine did."""
+    return metric.startswith(MACHINE), metric
 
 
 def _tree(process: int) -> list[int]:

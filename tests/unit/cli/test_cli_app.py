@@ -6,7 +6,7 @@ import pytest
 
 from tidegate.cli import app as app_module
 from tidegate.cli.app import COMMANDS, main
-from tidegate.settings import load_project
+from tidegate.settings import Settings, load_project
 
 
 @pytest.fixture
@@ -68,11 +68,35 @@ def test_settings_say_who_set_them(capsys, project, monkeypatch):
     monkeypatch.setenv("TIDEGATE_ACTOR", "variable")
     _, out, _ = tidegate(capsys, "--now", "2013-01-01", "settings", "explain", "--json")
     found = {item["name"]: (item["value"], item["source"]) for item in json.loads(out)}
-    assert found == {
+    told = {
         "store": ("elsewhere", "tidegate.toml"),
         "actor": ("variable", "environment"),
         "now": ("2013-01-01", "flag"),
+        "server": ("", "default"),
     }
+    assert told.items() <= found.items()
+    assert set(found) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_settings_show_no_secret(capsys, project, how):
+    (project / "tidegate.toml").write_text(
+        'token = "hunter2"\ndatabase = "postgresql://ann:hunter2@host/db"\nbucket = "s3://b?secret_key=hunter2"\n'
+    )
+    code, out, err = tidegate(capsys, "settings", "explain", *how)
+    assert code == 0
+    assert "hunter2" not in out + err
+    for wrong in ("token = 424242", 'database = ["postgresql://ann:424242@host/db"]'):
+        (project / "tidegate.toml").write_text(wrong)
+        code, out, err = tidegate(capsys, "settings", "explain")
+        assert code == 2
+        assert "424242" not in out + err
+        (project / "tidegate.toml").unlink()
+    for address in ("http://ann:hunter2@127.0.0.1:1", "http://hunter2@127.0.0.1:1"):
+        (project / "tidegate.toml").write_text(f'server = "{address}"\n')
+        code, out, err = tidegate(capsys, "run", "list")
+        assert code == 2
+        assert "hunter2" not in out + err
 
 
 def test_pyproject_is_read_when_there_is_no_tidegate_toml(tmp_path):

@@ -35,6 +35,18 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, capsys: pyt
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [["server"], ["ui", "--no-open"], ["server", "--store", "elsewhere"]])
+def test_a_server_does_not_stand_before_another_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    (tmp_path / "tidegate.toml").write_text('server = "http://127.0.0.1:7070"\n')
+    with pytest.raises(SystemExit) as stopped:
+        main(["-C", str(tmp_path), *command])
+    assert stopped.value.code == 2
+    assert "server-of-server" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["tidegate.toml"]
+
+
 def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tidegate", "-C", str(tmp_path), "ui", "--port", "0"]
     environment = {name: value for name, value in os.environ.items() if name not in {"DISPLAY", "WAYLAND_DISPLAY"}}

@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from tidegate import errors
-from tidegate.errors import ApprovalMissing, TidegateError, missing_extra
+from tidegate.errors import ApprovalMissing, TidegateError, missing_extra, without_passwords
 
 
 def test_an_error_survives_another_process():
@@ -31,3 +31,21 @@ def test_the_tree_says_exit_code_and_status(name, exit_code, status):
 
 def test_a_missing_extra_says_how_to_install_it():
     assert "tidegate[serving]" in missing_extra("serving", "uvicorn", "serving").fix
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://ann:s3cret@host/db", "postgresql://ann:***@host/db"),
+        ("postgresql://ann:s3@cr/et@host/db", "postgresql://ann:***@host/db"),
+        ("postgresql://host/db?user=ann&password=s3cret&x=1", "postgresql://host/db?user=ann&password=***&x=1"),
+        ("cannot reach https://:s3cret@host: refused", "cannot reach https://:***@host: refused"),
+        ("s3://bucket/prefix?secret_access_key=s3cret", "s3://bucket/prefix?secret_access_key=***"),
+        ("postgresql://ann@host:5432/db", "postgresql://ann@host:5432/db"),
+        ("https://t0ken@host:1/x", "https://***@host:1/x"),
+        ("http://127.0.0.1:7070", "http://127.0.0.1:7070"),
+        ("delay@3", "delay@3"),
+    ],
+)
+def test_no_text_shows_a_password(text, shown):
+    assert without_passwords(text) == shown

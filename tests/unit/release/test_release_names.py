@@ -48,7 +48,7 @@ def test_a_name_stands_for_a_version_that_is_there(house):
         lenient(house).name_champion("delay", 2, policy=None)
 
 
-@pytest.mark.parametrize("alias", ["champion", "Champion"])
+@pytest.mark.parametrize("alias", ["champion", "Champion", "\uff43\uff48\uff41\uff4d\uff50\uff49\uff4f\uff4e"])
 def test_the_pointer_is_no_alias(house, alias):
     house.champion(1)
     house.version(2)

@@ -13,6 +13,7 @@ from tidegate.health.red_flags import red_flags
 from tidegate.models import Candidate
 from tidegate.records.ledger import Aliased, Promoted, Unaliased
 from tidegate.release import audit_ledger, tell
+from tidegate.release.ledger import read_entries
 from tidegate.workspace import Workspace
 
 POLICY = """
@@ -269,3 +270,24 @@ def test_the_gate_finds_no_evidence_in_a_folder_that_it_cannot_load(house):
     assert any("runs code of its own" in problem.what for problem in found.report.problems)
     with pytest.raises(Refused, match="verdict on delay@1 is INVALID"):
         set_alias(house, "champion", 1)
+
+
+def test_a_model_cannot_take_the_name_that_another_gate_is_declared_for(house):
+    house.model("weak")
+    with pytest.raises(Refused, match="declares a policy"):
+        house.ask("POST", "registered-models/rename", name="weak", new_name="risk")
+    with pytest.raises(Refused) as caught:
+        house.get("risk")
+    assert caught.value.status == 404
+
+
+def test_nothing_that_only_looks_like_champion_moves_anything(house):
+    house.model("delay")
+    for alias in ("\uff43\uff48\uff41\uff4d\uff50\uff49\uff4f\uff4e", "champion ", "champion\n", "champion\u200b"):
+        with pytest.raises(Refused):
+            house.ask("POST", "registered-models/alias", name="delay", alias=alias, version="1")
+    extra = {"aliases": [{"alias": "champion", "version": "1"}], "allow_ungated": True, "actor": "eve"}
+    house.ask("PATCH", "registered-models/update", name="delay", description="d", **extra)
+    house.ask("PATCH", "model-versions/update", name="delay", version="1", current_stage="Production", **extra)
+    assert house.workspace.release.pointer("delay").champion.version == 0
+    assert {entry.actor for _, entry in read_entries(house.workspace.store.bucket, "delay")} == {"ana"}

@@ -76,7 +76,7 @@ def test_files_of_models_and_traces_have_owners_of_their_own(rest: Rest, workspa
     assert [item.path for item in workspace.store.artifacts.list("tr-1")] == ["traces.json"]
     assert rest.client.send("GET", f"{FILES}/elsewhere/a.txt").text == "e"
     assert place_of("0/r/artifacts/a/artifacts/b") == ("r", "a/artifacts/b")
-    assert place_of("my/own/root/r/artifacts") == ("r", "")
+    assert place_of("my/own/place/r/artifacts") == ("r", "")
 
 
 def test_files_and_folders_are_dropped(rest: Rest) -> None:

@@ -16,6 +16,7 @@ from tidegate.records.run import Run, RunState, Series
 from tidegate.server.native import native_routes
 from tidegate.store import open_remote, open_store
 from tidegate.store.ports import Batch, Document
+from tidegate.store.remote import connection
 
 
 @contextmanager
@@ -194,6 +195,7 @@ def test_a_server_that_comes_back_is_found_again(served, tmp_path):
 def test_a_server_that_is_away_is_told_as_that(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    monkeypatch.setattr(connection, "_RETRY", connection._RETRY.new(backoff_factor=0.0))
     remote = open_remote(tmp_path, f"http://127.0.0.1:{port}")
     with pytest.raises(UnavailableError) as caught:
         remote.runs.get("a")

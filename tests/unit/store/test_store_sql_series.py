@@ -90,10 +90,10 @@ def test_a_point_costs_few_bytes_of_the_file(tmp_path, short, limit):
     store = open_store(tmp_path)
     store.runs.create(a_run("a"))
     empty = (tmp_path / "metadata.db").stat().st_size
-    for start in range(0, count, 1000):
-        part = slice(start, start + 1000)
+    for start in range(0, count, 10_000):
+        part = slice(start, start + 10_000)
         store.series.ingest(
-            [Batch("a", "w", start + 1, [Series("loss", np.arange(start, start + 1000), times[part], values[part])])]
+            [Batch("a", "w", start + 1, [Series("loss", np.arange(start, start + 10_000), times[part], values[part])])]
         )
     assert ((tmp_path / "metadata.db").stat().st_size - empty) / count < limit
     store.close()

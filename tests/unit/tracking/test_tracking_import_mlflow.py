@@ -52,6 +52,8 @@ def mlruns(tmp_path):
     write(
         run / "outputs/m-1/meta.yaml", "destination_id: m-1\ndestination_type: MODEL_OUTPUT\nsource_type: RUN_OUTPUT\nstep: 2\n"
     )
+    write(root / "7/datasets/ds2/meta.yaml", "name: unused\ndigest: d2\n")
+    write(root / "7/traces/tr-1/trace_info.json", "{}")
     write(root / "7/models/m-1/meta.yaml", f"model_id: m-1\nname: model\nsource_run_id: {RUN}\n")
     write(root / "7/models/m-1/artifacts/MLmodel", "flavors: {}\n")
     write(root / "7" / CHILD / "meta.yaml", META.format(run=CHILD, end="null", stage="deleted", status=1))
@@ -99,6 +101,7 @@ def database(tmp_path):
                 ('loss', 1.7976931348623157e308, 1700000000003, '{RUN}', 2, 0);
             INSERT INTO datasets VALUES ('u1', 'train', 'd1', 'code', 'here', 's', 'p');
             INSERT INTO inputs VALUES ('i1', 'DATASET', 'u1', 'RUN', '{RUN}', 0), ('i2', 'RUN_OUTPUT', '{RUN}', 'MODEL_OUTPUT', 'm-1', 2);
+            INSERT INTO datasets VALUES ('u2', 'unused', 'd2', 'code', 'here', 's', 'p');
             INSERT INTO input_tags VALUES ('i1', 'mlflow.data.context', 'training');
             INSERT INTO registered_models VALUES ('reg');
             INSERT INTO secrets VALUES ('x');
@@ -144,7 +147,13 @@ def test_a_file_store_comes_whole(store, bring, mlruns):
     assert (child.state, child.tags["mlflow.parentRunId"], child.deleted_at is None) == (RunState.RUNNING, RUN, False)
     assert store.experiments.find("gone").deleted_at == 5000
     rest = store.runs.search(experiments=["mlflow-import"])[0]
-    assert set(rest.artifacts) == {"registry.json", "logged-models/m-1.json", "logged-models/m-1/MLmodel"}
+    assert set(rest.artifacts) == {
+        "registry.json",
+        "logged-models/m-1.json",
+        "logged-models/m-1/MLmodel",
+        "7/datasets/ds2/meta.yaml",
+        "7/traces/tr-1/trace_info.json",
+    }
     assert all(count.imported == 0 for count in bring(mlruns).counts.values())
 
 
@@ -170,6 +179,14 @@ def test_what_is_broken_is_told_and_the_rest_comes(store, bring, mlruns):
     assert kinds == ["artifacts", "experiments", "params", "points", "points", "runs"]
     assert all(problem.where and problem.why for problem in report.problems)
     assert values_of(store, "loss")[-1] == "0.125"
+
+
+@pytest.mark.parametrize("time", ["noon", "1" * 30, "[1]", "1.0e+400"])
+def test_a_run_with_a_time_that_is_none_is_told_and_the_rest_comes(store, bring, mlruns, time):
+    write(mlruns / "7" / CHILD / "meta.yaml", META.format(run=CHILD, end=time, stage="active", status=3))
+    report = bring(mlruns)
+    assert [problem.kind for problem in report.problems] == ["runs"]
+    assert store.runs.get(RUN).name == "first"
 
 
 def test_a_record_cannot_lead_to_other_files_of_this_machine(store, bring, mlruns, tmp_path):
@@ -199,7 +216,7 @@ def test_a_database_comes_whole(store, bring, database):
     assert {(item.name, item.source, item.tags.get("step")) for item in run.inputs} == {("train", "here", None), ("m-1", "", "2")}
     assert store.runs.get(CHILD).deleted_at == 1700000020000000
     rest = store.runs.search(experiments=["mlflow-import"])[0]
-    assert set(rest.artifacts) == {"registry.json", "tables/issues.json"}
+    assert set(rest.artifacts) == {"registry.json", "tables/issues.json", "tables/datasets.json"}
     assert all(count.imported == 0 for count in bring(database).counts.values())
 
 
@@ -225,7 +242,7 @@ def test_what_is_not_mlflow_s_is_refused(bring, tmp_path):
     connection = sqlite3.connect(tmp_path / "other.db")
     connection.execute("CREATE TABLE experiments (x)")
     connection.close()
-    with pytest.raises(BadInputError, match="no database of MLflow"):
+    with pytest.raises(UsageError, match="no database of MLflow"):
         bring(tmp_path / "other.db")
 
 

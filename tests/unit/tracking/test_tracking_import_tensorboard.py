@@ -1,5 +1,7 @@
 import contextlib
+import json
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from tidegate.errors import UsageError
 from tidegate.records.run import RunState
 from tidegate.store import fetch_object
 from tidegate.tracking.importing import import_source, open_tensorboard
-from tidegate.tracking.importing.tfevents import crc32c, masked
+from tidegate.tracking.importing.tfevents import crc32c, masked, read_records
 from tidegate.tracking.importing.wire import WireError, fields, outline
 
 LOGS = Path(__file__).parents[2] / "data/imports/tensorboard"
@@ -35,9 +37,12 @@ def test_the_checksum_is_castagnoli_s():
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_an_error(data):
+    read = 0
     with contextlib.suppress(WireError):
-        list(fields(data))
-    outline(data)
+        for field in fields(data):
+            read += len(field.data)
+    assert read <= len(data)
+    json.dumps(outline(data))
 
 
 def test_each_folder_is_a_run_and_comes_whole(store, bring):
@@ -93,3 +98,20 @@ def test_a_flipped_bit_is_told(bring, logs):
 def test_a_folder_without_event_files_is_refused(bring, tmp_path):
     with pytest.raises(UsageError, match="no event file"):
         bring(tmp_path)
+
+
+@given(flips=st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=20))
+def test_no_damage_ends_an_import(tmp_path_factory, flips):
+    logs = tmp_path_factory.mktemp("damaged")
+    for path in LOGS.rglob("*.host"):
+        records = [bytearray(record) for record in read_records(path) if isinstance(record, bytes)]
+        for place, bits in flips:  # records that pass their checksums and mean something else
+            record = records[place % len(records)]
+            record[place % len(record)] ^= bits
+        (logs / f"{path.parent.name}-{path.name}").write_bytes(b"".join(map(framed, records)))
+    assert list(open_tensorboard(logs).items)
+
+
+def framed(record):
+    length = struct.pack("<Q", len(record))
+    return length + struct.pack("<I", masked(crc32c(length))) + record + struct.pack("<I", masked(crc32c(record)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.errors import BadInputError, UsageError
+from tidegate.errors import UsageError
 from tidegate.records.run import RunState
 from tidegate.tracking.importing import import_source, open_wandb
 from tidegate.tracking.importing.wandb_log import read_log
@@ -142,5 +142,24 @@ def test_what_is_no_run_is_refused(bring, tmp_path):
     (tmp_path / "run-x.wandb").write_bytes(b"no log at all")
     report = bring(tmp_path)
     assert {problem.kind for problem in report.problems} == {"runs"}
-    with pytest.raises(BadInputError):
+    with pytest.raises(UsageError):
         list(read_log(tmp_path / "run-x.wandb"))
+
+
+@given(flips=st.lists(st.tuples(st.integers(7, 15_669), st.integers(1, 255)), min_size=1, max_size=30), mend=st.booleans())
+def test_no_damage_ends_an_import(tmp_path_factory, flips, mend):
+    folder = Path(shutil.copytree(WANDB, tmp_path_factory.mktemp("damaged") / "wandb"))
+    log = folder / FOLDER / "run-3wtaogr2.wandb"
+    data = bytearray(log.read_bytes())
+    if mend:  # records that pass their checksums and mean something else
+        records = [bytearray(record) for record in read_log(log) if isinstance(record, bytes)]
+        for place, bits in flips:
+            record = records[place % len(records)]
+            record[place % len(record)] ^= bits
+        data = framed(map(bytes, records))
+    else:
+        for place, bits in flips:
+            data[place] ^= bits
+    log.write_bytes(data)
+    items = list(open_wandb(folder).items)
+    assert items

@@ -262,3 +262,35 @@ def test_no_text_makes_the_search_slow(piece):
 
     small = max(min(seconds(60_000) for _ in range(3)), 0.002)
     assert seconds(240_000) < 10 * small
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("tidegate.toml", 'token = "hunter2"\nserver = "http://h"\n'),
+        ("a/tidegate.toml", "  token='hunter2'\n"),
+        ("pyproject.toml", '[tool.tidegate]\ntoken = "hunter2"\n'),
+        ("train.py", 'os.environ["TIDEGATE_TOKEN"] = "hunter2"\n'),
+        ("train.py", "env = {'MLFLOW_TRACKING_TOKEN': 'hunter2'}\n"),
+        ("train.py", 'os.environ.setdefault("TIDEGATE_TOKEN", "hunter2")\n'),
+        ("job.sh", "export TIDEGATE_TOKEN=hunter2\n"),
+        ("Dockerfile", "ENV MLFLOW_TRACKING_TOKEN=hunter2"),
+    ],
+)
+def test_the_server_s_own_token_is_taken_out_however_simple_it_is(path, text):
+    found = redact_file(path, text.encode())
+    assert b"hunter2" not in found.data
+    assert [finding.kind for finding in found.findings] == ["server-token"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("pyproject.toml", '[tool.other]\ntoken = "plain"\n'),
+        ("train.py", 'token = os.environ["TIDEGATE_TOKEN"]\nTIDEGATE_TOKEN = read_token()\n'),
+        ("ci.yml", "TIDEGATE_TOKEN: ${{ secrets.TIDEGATE_TOKEN }}\n"),
+        ("README.md", "set `TIDEGATE_TOKEN`, or MLFLOW_TRACKING_TOKEN for MLflow clients\n"),
+    ],
+)
+def test_who_only_names_the_token_keeps_the_text(path, text):
+    assert redact_file(path, text.encode()).data == text.encode()

@@ -1,12 +1,16 @@
 import os
 import shutil
+import struct
 import time
+import zlib
 
+import msgspec
 import pytest
 
 from tidegate.clock import MINUTE, Clock
 from tidegate.errors import UsageError
-from tidegate.records.run import RunState
+from tidegate.records.run import Artifact, Run, RunState
+from tidegate.store.journal import Bulk, Note, Opening, Points
 from tidegate.tracking import Place, Runs, Wanted, start_run
 
 
@@ -165,3 +169,75 @@ def test_runs_of_mlflow_clients_are_never_silent(runs, store):
     store.runs.hear(run.id, 0)
     assert runs.recover() == []
     assert runs.get(run.id).state is RunState.RUNNING
+
+
+def hostile(folder, *frames, run_id="theirs"):
+    """The folder of a run that somebody else has written by hand."""
+    folder.mkdir(parents=True)
+    run = Run(id=run_id, experiment="delay", name="theirs", state=RunState.RUNNING, started_at=1)
+    opening = Opening(1, 1, run_id, "w", "elsewhere", 1, owner=True, run=run)
+    payloads = [msgspec.msgpack.encode(frame) for frame in (opening, *frames)]
+    data = b"".join(struct.pack("<II", len(payload), zlib.crc32(payload)) + payload for payload in payloads)
+    (folder / "a.journal").write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("where", ["file", "folder", "named"])
+def test_a_link_in_a_folder_from_elsewhere_brings_no_file_of_ours(runs, store, tmp_path, where):
+    secret = tmp_path / "home" / "aa" / ("b" * 62)
+    secret.parent.mkdir(parents=True)
+    secret.write_text("a private key")
+    artifact = Artifact(path="model", digest="aa" + "b" * 62, size=1)
+    folder = hostile(tmp_path / "there" / "r", *([Note(2, artifacts=[artifact])] if where == "named" else []))
+    if where == "folder":
+        (folder / "objects").symlink_to(tmp_path / "home")
+    else:
+        (folder / "objects" / "sha256" / "aa").mkdir(parents=True)
+        (folder / "objects" / "sha256" / "aa" / secret.name).symlink_to(secret)
+    problems = runs.sync(tmp_path / "there").once().problems
+    assert list(store.bucket.keys("objects/")) == []
+    assert ("artifact" in "".join(problems)) == (where == "named")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Points(2, 1 << 63, 1, {"m": 1.0}),
+        Points(2, 1, (1 << 64) - 1, {"m": 1.0}),
+        Points(1 << 63, 1, 1, {"m": 1.0}),
+        Points(2, 1, 1, {"m\0": 1.0}),
+        Bulk(2, "m", b"abc", bytes(8), bytes(8)),
+        Bulk(2, "m", bytes(16), bytes(8), bytes(8)),
+        Bulk(2, "m", bytes(16), bytes(24), bytes(16)),
+        Note(2, artifacts=[Artifact(path="p", digest="../../../../id_rsa", size=1)]),
+        Note(2, tags={"a": "\0"}),
+    ],
+)
+def test_what_no_journal_can_say_is_told_and_stops_nobody_else(runs, tmp_path, frame):
+    hostile(tmp_path / "there" / "a", frame)
+    hostile(tmp_path / "there" / "b", Points(2, 1, 1, {"m": 1.0}), run_id="honest")
+    report = runs.sync(tmp_path / "there").once()
+    assert len(report.problems) == 1
+    assert runs.get("honest").metrics["m"].last == 1.0
+    assert (tmp_path / "there" / "a" / "a.journal").exists()
+
+
+@pytest.mark.parametrize("run_id", ["", "../../evil", "a/b", "x" * 101])
+def test_an_id_that_would_lead_elsewhere_is_no_run(runs, tmp_path, run_id):
+    hostile(tmp_path / "there" / "a", run_id=run_id)
+    assert "no id of its run" in runs.sync(tmp_path / "there").once().problems[0]
+    assert runs.search() == []
+
+
+def test_a_pipe_is_no_journal(runs, tmp_path):
+    (tmp_path / "there" / "r").mkdir(parents=True)
+    os.mkfifo(tmp_path / "there" / "r" / "a.journal")
+    with pytest.raises(UsageError, match="holds no journal"):
+        runs.sync(tmp_path / "there")
+
+
+def test_damage_full_of_what_looks_like_frames_is_looked_at_for_a_while_only(runs, tmp_path):
+    folder = hostile(tmp_path / "there" / "r")
+    with (folder / "a.journal").open("ab") as file:
+        file.write(b"\1\0" + b"\x92\0" * (6 << 20))
+    assert "damaged in the middle" in runs.sync(tmp_path / "there").once().problems[0]

@@ -189,8 +189,7 @@ async def _upload(call: Call) -> Any:
 
 
 def _keep(workspace: Workspace, place: Place, artifact: Artifact, received: Path) -> None:
-    # Nobody else knows the received file, so its digest, taken while it came in, needs no second look.
-    workspace.store.bucket.put_if_absent(object_key(artifact.digest), received)
+    workspace.store.bucket.put_if_absent(object_key(artifact.digest), received, sha256=artifact.digest)
     for known in workspace.store.artifacts.list(place.owner):
         if place.path.startswith(f"{known.path}/") or known.path.startswith(f"{place.path}/"):
             raise invalid(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cmp_to_key
 from typing import Any
 
 from starlette.routing import Route
 
 from tidegate.errors import ConflictError, NotFoundError
 from tidegate.records.run import Experiment
-from tidegate.server.mlflow.clauses import Clause, holds, parse_clauses, parse_order
 from tidegate.server.mlflow.limits import (
     MAX_EXPERIMENT_NAME,
     MAX_EXPERIMENT_TAG,
@@ -30,13 +28,14 @@ from tidegate.server.mlflow.protocol import (
     route,
     wrong,
 )
-from tidegate.server.mlflow.views import experiment_view
+from tidegate.server.mlflow.searching import EXPERIMENTS, comparisons, lookup, ordered
+from tidegate.server.mlflow.views import MS, experiment_view
+from tidegate.store.filter import matches, parse_filter
 from tidegate.workspace import Workspace
 
 DEFAULT = "Default"
 VIEWS = {"ACTIVE_ONLY": False, "DELETED_ONLY": True, "ALL": None, "1": False, "2": True, "3": None}
 """MLflow's view types, by name and by number: whether what is shown is deleted."""
-_ATTRIBUTES = ["name", "experiment_id", "creation_time", "last_update_time"]
 _PAGE = 1000
 _MAX_LOCATION = 2048
 
@@ -82,6 +81,18 @@ def experiment_of(workspace: Workspace, text: str) -> Experiment:
         if found is None:
             raise missing(f"No Experiment with id={number} exists") from None
         return found
+
+
+def active_experiment(workspace: Workspace, text: str) -> Experiment:
+    """The experiment that a client calls by this id, if something may be added to it.
+
+    Raises:
+        MlflowError: there is none, the id is no number, or it is deleted.
+    """
+    found = experiment_of(workspace, text)
+    if found.deleted_at is not None:
+        raise invalid(f"The experiment {found.id} must be in the 'active' state. Current state is deleted.")
+    return found
 
 
 def number_of(text: str) -> int:
@@ -179,14 +190,14 @@ def _restore(call: Call) -> Any:
 
 
 def _set_tag(call: Call) -> Any:
-    found, key = _active(call), check_key(call.text("key"))
+    found, key = active_experiment(call.workspace, call.text("experiment_id")), check_key(call.text("key"))
     value = check_length("value", call.text("value", default=""), MAX_EXPERIMENT_TAG)
     call.workspace.store.experiments.change(found.id, at=found.updated_at, tags={key: value})
     return {}
 
 
 def _delete_tag(call: Call) -> Any:
-    found, key = _active(call), call.text("key")
+    found, key = active_experiment(call.workspace, call.text("experiment_id")), call.text("key")
     if key not in found.tags:
         raise missing(f"No tag with name: {key} in experiment with id {found.id}")
     call.workspace.store.experiments.change(found.id, at=found.updated_at, drop_tags=[key])
@@ -195,59 +206,38 @@ def _delete_tag(call: Call) -> Any:
 
 def _search(call: Call) -> Any:
     deleted, size = view_type(call, "view_type"), page_size(call, _PAGE)
-    clauses = parse_clauses(call.text("filter", default=""), _ATTRIBUTES)
-    for clause in clauses:
-        _check(clause)
-    order = parse_order(call.texts("order_by"), _ATTRIBUTES) or [("creation_time", False), ("experiment_id", True)]
+    tree = parse_filter(call.text("filter", default=""), EXPERIMENTS)
+    for comparison in comparisons(tree):
+        if comparison.name == "experiment_id" and comparison.space == "attributes" and comparison.value is not None:
+            for text in comparison.value if isinstance(comparison.value, tuple) else [str(comparison.value)]:
+                number_of(text)
     offset = offset_of(call.text("page_token", default=""))
     found = [
         experiment
         for experiment in call.workspace.store.experiments.list()
         if (deleted is None or (experiment.deleted_at is not None) is deleted)
-        and all(holds(clause, _attributes(experiment), experiment.tags) for clause in clauses)
+        and matches(tree, lookup(_attributes(experiment), experiment.tags))
     ]
-    found.sort(key=cmp_to_key(lambda left, right: _compared(left, right, [*order, ("experiment_id", False)])))
+    found = ordered(
+        found,
+        call,
+        EXPERIMENTS,
+        lambda experiment, name: experiment.id if name == "experiment_id" else _attributes(experiment)[name],
+        default=[("creation_time", True), ("experiment_id", False)],
+        last=[("experiment_id", True)],
+    )
     page, token = paged(found[offset : offset + size + 1], size, offset)
     answer: dict[str, Any] = {"experiments": [experiment_view(experiment) for experiment in page]} if page else {}
     return answer | ({"next_page_token": token} if token else {})
-
-
-def _check(clause: Clause) -> None:
-    if clause.space == "tags":
-        if clause.operator not in {"=", "!=", "LIKE", "ILIKE", "IS NULL", "IS NOT NULL"} or isinstance(clause.value, float):
-            raise invalid(f"Invalid comparator for tag: {clause.operator}")
-        return
-    if clause.operator in {"IS NULL", "IS NOT NULL"}:
-        raise invalid(f"IS NULL / IS NOT NULL is only supported for tags, not for attribute '{clause.key}'")
-    allowed, kind = {
-        "experiment_id": ({"=", "!=", "IN", "NOT IN"}, (str, list)),
-        "name": ({"=", "!=", "LIKE", "ILIKE"}, (str,)),
-    }.get(clause.key, ({"=", "!=", "<", "<=", ">", ">="}, (float,)))
-    if clause.operator not in allowed:
-        raise invalid(f"Invalid comparator for {clause.key}: {clause.operator}")
-    if not isinstance(clause.value, kind):
-        raise invalid(f"Invalid value for attribute '{clause.key}': {clause.value!r}")
-    if clause.key == "experiment_id":
-        for text in clause.value if isinstance(clause.value, list) else [str(clause.value)]:
-            number_of(text)
 
 
 def _attributes(experiment: Experiment) -> dict[str, str | int]:
     return {
         "name": experiment.name,
         "experiment_id": str(experiment.id),
-        "creation_time": experiment.created_at // 1000,
-        "last_update_time": experiment.updated_at // 1000,
+        "creation_time": experiment.created_at // MS,
+        "last_update_time": experiment.updated_at // MS,
     }
-
-
-def _compared(left: Experiment, right: Experiment, order: list[tuple[str, bool]]) -> int:
-    for key, ascending in order:
-        one: Any = left.id if key == "experiment_id" else _attributes(left)[key]
-        other: Any = right.id if key == "experiment_id" else _attributes(right)[key]
-        if one != other:
-            return 1 if (one > other) is ascending else -1
-    return 0
 
 
 def _name(call: Call, field: str) -> str:
@@ -259,13 +249,6 @@ def _name(call: Call, field: str) -> str:
     if not name:
         raise absent(field)
     return check_length("name", name, MAX_EXPERIMENT_NAME)
-
-
-def _active(call: Call) -> Experiment:
-    found = experiment_of(call.workspace, call.text("experiment_id"))
-    if found.deleted_at is not None:
-        raise invalid(f"The experiment {found.id} must be in the 'active' state. Current state is deleted.")
-    return found
 
 
 def _taken(name: str) -> MlflowError:

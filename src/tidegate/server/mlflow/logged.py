@@ -12,7 +12,7 @@ import msgspec
 from tidegate import digest as digests
 from tidegate.server.mlflow.models import amend
 from tidegate.server.mlflow.protocol import MlflowError, missing
-from tidegate.server.mlflow.views import LARGEST, MS
+from tidegate.server.mlflow.views import MS, finite
 from tidegate.store.ports import Document
 from tidegate.workspace import Workspace
 
@@ -141,11 +141,7 @@ def note_metrics(workspace: Workspace, run_id: str, metrics: Iterable[LinkedMetr
     for metric in metrics:
         point = Point(
             key=metric.key,
-            value=None
-            if math.isnan(metric.value)
-            else math.copysign(LARGEST, metric.value)
-            if math.isinf(metric.value)
-            else metric.value,
+            value=None if math.isnan(metric.value) else finite(metric.value),
             timestamp=metric.at // MS,
             step=metric.step,
             run_id=run_id,

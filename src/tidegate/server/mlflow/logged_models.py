@@ -15,7 +15,7 @@ import msgspec
 from starlette.routing import Route
 
 from tidegate.server.mlflow.artifacts import entries, safe_path
-from tidegate.server.mlflow.experiments import experiment_of
+from tidegate.server.mlflow.experiments import active_experiment
 from tidegate.server.mlflow.logged import (
     DELETED,
     STATUSES,
@@ -113,9 +113,7 @@ def _texts(call: Call, field: str) -> dict[str, str]:
 
 def _create(call: Call) -> Any:
     workspace, now = call.workspace, call.workspace.clock.now()
-    experiment = experiment_of(workspace, call.text("experiment_id"))
-    if experiment.deleted_at is not None:
-        raise invalid(f"The experiment {experiment.id} must be in the 'active' state. Current state is deleted.")
+    experiment = active_experiment(workspace, call.text("experiment_id"))
     name = call.text("name", default="") or random_name()
     if any(char in name for char in _BAD):
         raise invalid(

@@ -31,10 +31,11 @@ from tidegate.server.mlflow.protocol import (
     refused,
     route,
     shown,
+    whole,
     wrong,
 )
 from tidegate.server.mlflow.runs import put_params, told
-from tidegate.server.mlflow.views import MS, value_of
+from tidegate.server.mlflow.views import LATEST_MS, MS, value_of
 from tidegate.server.mlflow.writer import MetricWriter
 from tidegate.store.ports import Batch
 from tidegate.workspace import Workspace
@@ -44,7 +45,6 @@ _MAX_BATCH = 16 * 1024 * 1024
 _BULK = 25_000
 _BULK_RUNS = 100
 _INTERVAL = 2500
-_LATEST_MS = 2**63 // MS - 1
 _EMPTY = encode({})
 
 
@@ -192,8 +192,8 @@ def _metric(fields: dict[str, Any], path: str) -> _Metric:
     return _Metric(
         key,
         _float(value, f"{path}value"),
-        _integer(timestamp, f"{path}timestamp"),
-        0 if step is None else _integer(step, f"{path}step"),
+        whole(timestamp, f"{path}timestamp"),
+        0 if step is None else whole(step, f"{path}step"),
         **texts,
     )
 
@@ -203,18 +203,6 @@ def _float(value: float | str, path: str) -> float:
         return float(value)
     except (ValueError, OverflowError):
         raise wrong(path, value) from None
-
-
-def _integer(value: Any, path: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise wrong(path, value)
-    try:
-        number = int(value)
-    except (ValueError, OverflowError):
-        raise wrong(path, value) from None
-    if isinstance(value, float) and not value.is_integer():
-        raise wrong(path, value)
-    return number
 
 
 def _series(metrics: Sequence[_Metric]) -> list[Series]:
@@ -237,8 +225,8 @@ def _series(metrics: Sequence[_Metric]) -> list[Series]:
     except (ValueError, OverflowError):
         paths = [""] if len(metrics) == 1 else [f"metrics[{index}]." for index in range(len(metrics))]
         return _series([_plain(item, path) for item, path in zip(metrics, paths, strict=True)])
-    if times.min() < 0 or times.max() > _LATEST_MS:
-        worst = metrics[int(np.flatnonzero((times < 0) | (times > _LATEST_MS))[0])]
+    if times.min() < 0 or times.max() > LATEST_MS:
+        worst = metrics[int(np.flatnonzero((times < 0) | (times > LATEST_MS))[0])]
         raise invalid(
             f"Invalid value {worst.timestamp} for parameter 'timestamp' supplied: metric '{worst.key}' (value={worst.value})."
             " Timestamp must be a nonnegative long (64-bit integer) of milliseconds"
@@ -253,7 +241,7 @@ def _series(metrics: Sequence[_Metric]) -> list[Series]:
 
 def _plain(item: _Metric, path: str) -> _Metric:
     """The same metric with numbers for texts; there is one among a batch that is none, or is out of range."""
-    step, timestamp = _integer(item.step or 0, f"{path}step"), _integer(item.timestamp, f"{path}timestamp")
+    step, timestamp = whole(item.step or 0, f"{path}step"), whole(item.timestamp, f"{path}timestamp")
     for name, number in (("step", step), ("timestamp", timestamp)):
         if not -(2**63) <= number < 2**63:
             raise invalid(f"Invalid value {shown(number)} for parameter '{path}{name}' supplied: it is no 64-bit integer.")

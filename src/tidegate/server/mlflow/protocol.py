@@ -95,14 +95,7 @@ class Call(NamedTuple):
             if default is None:
                 raise absent(name)
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise wrong(name, value)
-        try:
-            number = int(value)
-        except (ValueError, OverflowError):
-            raise wrong(name, value) from None
-        if number != value and not isinstance(value, str):
-            raise wrong(name, value)
+        number = whole(value, name)
         if not -(2**63) <= number < 2**63:
             raise wrong(name, value)
         return number
@@ -168,6 +161,23 @@ def wrong(name: str, value: Any) -> MlflowError:
     return invalid(
         f"Invalid value {shown(value)} for parameter '{name}' supplied:  Hint: Value was of type '{type(value).__name__}'.{_HINT}"
     )
+
+
+def whole(value: Any, name: str) -> int:
+    """A field's value as a whole number, also from a text or a float such as 3.0.
+
+    Raises:
+        MlflowError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise wrong(name, value)
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        raise wrong(name, value) from None
+    if number != value and not isinstance(value, str):
+        raise wrong(name, value)
+    return number
 
 
 def shown(value: Any) -> str:

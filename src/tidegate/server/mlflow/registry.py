@@ -150,6 +150,11 @@ def _rename(call: Call) -> Any:
     model = get_model(workspace, shown)
     new = check_model_name(call.text("new_name"), "new_name")
     if new not in {model.name, shown}:
+        if new in workspace.project.policies:  # another gate is declared for that name: nothing may borrow it
+            raise MlflowError(
+                "RESOURCE_ALREADY_EXISTS",
+                f"Registered Model (name={new}) already exists: the project declares a policy for a model of that name.",
+            )
         alias = Document(MODEL, new, model.name, ALIAS, now, {}, 1)
         if workspace.release.state(new).head or not workspace.store.documents.add(alias):
             raise MlflowError("RESOURCE_ALREADY_EXISTS", f"Registered Model (name={new}) already exists.")

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from tidegate.errors import TidegateError
 from tidegate.records.run import Experiment, Run, RunState
-from tidegate.server.mlflow.experiments import experiment_of, number_of, page_size, view_type
+from tidegate.server.mlflow.experiments import active_experiment, experiment_of, number_of, page_size, view_type
 from tidegate.server.mlflow.limits import MAX_PARAM, MAX_TAG, check_key, tags_of
 from tidegate.server.mlflow.names import random_name
 from tidegate.server.mlflow.protocol import (
@@ -29,13 +29,12 @@ from tidegate.server.mlflow.protocol import (
     translated,
     wrong,
 )
-from tidegate.server.mlflow.views import MS, RUN_NAME, run_info, run_view
+from tidegate.server.mlflow.views import LATEST_MS, MS, RUN_NAME, run_info, run_view
 from tidegate.workspace import Workspace
 
 _STATES = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
 """MLflow's numbers for states."""
 _PAGE = 1000
-_LATEST_MS = 2**63 // MS - 1
 _MODELS = "mlflow.log-model.history"
 _models_lock = threading.Lock()
 
@@ -75,8 +74,12 @@ def told(error: TidegateError, run_id: str) -> MlflowError:
     if error.code == "run-not-found":
         return missing(f"Run with id={run_id[:300]} not found")
     if error.code == "run-deleted":
-        return invalid(f"The run {run_id} must be in the 'active' state. Current state is deleted.")
+        return _inactive(run_id)
     return translated(error)
+
+
+def _inactive(run_id: str) -> MlflowError:
+    return invalid(f"The run {run_id} must be in the 'active' state. Current state is deleted.")
 
 
 def known_run(call: Call) -> Run:
@@ -98,7 +101,7 @@ def active_run(call: Call) -> Run:
     """
     run = known_run(call)
     if run.deleted_at is not None:
-        raise invalid(f"The run {run.id} must be in the 'active' state. Current state is deleted.")
+        raise _inactive(run.id)
     return run
 
 
@@ -116,7 +119,7 @@ def microseconds(milliseconds: int, name: str) -> int:
     Raises:
         MlflowError: it is negative, or later than the year 292,000 (most likely it is not in milliseconds).
     """
-    if not 0 <= milliseconds <= _LATEST_MS:
+    if not 0 <= milliseconds <= LATEST_MS:
         raise invalid(
             f"Invalid value {milliseconds} for parameter '{name}' supplied: it must be a time in milliseconds since 1970."
         )
@@ -125,9 +128,7 @@ def microseconds(milliseconds: int, name: str) -> int:
 
 def _create(call: Call) -> Any:
     workspace = call.workspace
-    experiment = experiment_of(workspace, call.text("experiment_id", default="0"))
-    if experiment.deleted_at is not None:
-        raise invalid(f"The experiment {experiment.id} must be in the 'active' state. Current state is deleted.")
+    experiment = active_experiment(workspace, call.text("experiment_id", default="0"))
     tags = tags_of(call.records("tags"), any_name=True)
     asked, tagged = call.text("run_name", default=""), tags.get(RUN_NAME, "")
     if asked and tagged and asked != tagged:

@@ -1,6 +1,6 @@
-"""What MLflow's registry can be searched by, and in which order it answers.
+"""What experiments and MLflow's registry can be searched by, and in which order they answer.
 
-Source: ``SearchModelUtils`` and ``SearchModelVersionUtils`` in ``mlflow/utils/search_utils.py`` of MLflow 3.18. The language is the
+Source: ``SearchExperimentsUtils``, ``SearchModelUtils`` and ``SearchModelVersionUtils`` in ``mlflow/utils/search_utils.py`` of MLflow 3.18. The language is the
 store's, which knows more than MLflow's: OR, NOT and parentheses.
 """
 
@@ -20,6 +20,15 @@ _TIMES = {
     "last_updated_timestamp": Attribute("updated_at", "number"),
     "timestamp": Attribute("updated_at", "number"),
 }
+EXPERIMENTS = Grammar(
+    _SPACES,
+    {
+        "name": Attribute("name"),
+        "experiment_id": Attribute("experiment_id"),
+        "creation_time": Attribute("creation_time", "number"),
+        "last_update_time": Attribute("last_update_time", "number"),
+    },
+)
 MODELS = Grammar(_SPACES, {"name": Attribute("name"), **_TIMES})
 VERSIONS = Grammar(
     _SPACES,
@@ -64,7 +73,7 @@ def prompts_wanted(tree: Tree | None) -> bool:
 
 
 def lookup(attributes: Mapping[str, Any], tags: Mapping[str, str]) -> Callable[[str, str], Any]:
-    """What a filter asks a model or a version for."""
+    """What a filter asks an experiment, a model or a version for."""
     return lambda space, name: tags.get(name) if space == "tags" else attributes.get(name)
 
 

@@ -20,12 +20,17 @@ MODEL_OUTPUT = "mlflow.model-output"
 """Source types of inputs that are logged models which a run read or made; the tag ``step`` says when."""
 MS = 1000
 """Microseconds in a millisecond."""
+LATEST_MS = 2**63 // MS - 1
+"""The latest time that fits the store, in milliseconds."""
 
 
 def value_of(value: float) -> float | str:
     """A metric's value as MLflow sends it: NaN as text, infinities as the largest number."""
-    if math.isnan(value):
-        return "NaN"
+    return "NaN" if math.isnan(value) else finite(value)
+
+
+def finite(value: float) -> float:
+    """The value, or the largest number of its sign for an infinity."""
     return math.copysign(LARGEST, value) if math.isinf(value) else value
 
 

@@ -19,6 +19,7 @@ from tidegate.tracking.comparison import SECTIONS, Section
 from tidegate.tracking.comparison import compare_runs as compare
 from tidegate.tracking.rebuild import CodeDiff
 from tidegate.tracking.reproducibility import reproducibility
+from tidegate.tracking.system_metrics import machine_last
 from tidegate.workspace import Workspace
 
 MOST_COLUMNS = 6
@@ -83,7 +84,9 @@ def list_runs(workspace: Workspace, request: Request) -> Page:
 
 
 def _most_common(names: list[list[str]], most: int) -> list[str]:
-    return [name for name, _ in Counter(name for row in names for name in row).most_common(most)]
+    """The machine's own series only where there is room for them."""
+    found = [name for name, _ in Counter(name for row in names for name in row).most_common()]
+    return sorted(found, key=lambda name: machine_last(name)[0])[:most]
 
 
 def _varies(runs: list[Run], param: str) -> bool:
@@ -114,7 +117,7 @@ def show_run(workspace: Workspace, request: Request) -> Page:
     run = workspace.store.runs.get(path_id(request, "run", "run"))
     curves = [
         (name, charts.curve([(run.name, _curve(workspace, run, name))]))
-        for name, summary in sorted(run.metrics.items())
+        for name, summary in sorted(run.metrics.items(), key=lambda item: machine_last(item[0]))
         if summary.count > 1
     ]
     return Page(
@@ -123,6 +126,7 @@ def show_run(workspace: Workspace, request: Request) -> Page:
         "runs",
         {
             "run": run,
+            "inputs": [item for item in run.inputs if item.is_data],
             "curves": curves[:MOST_CURVES],
             "left_out": max(len(curves) - MOST_CURVES, 0),
             "steps": workspace.store.steps.of_run(run.id),
@@ -170,7 +174,7 @@ def compare_runs(workspace: Workspace, request: Request) -> Page:
     ]
     curves = [
         (name, charts.curve([(run.name, _curve(workspace, run, name)) for run in runs if name in run.metrics]))
-        for name in sorted(names)
+        for name in sorted(names, key=machine_last)
     ]
     sections = [(_LABELS[section], comparison.of(section)) for section in SECTIONS]
     return Page(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tidegate import digest
 from tidegate.errors import UnavailableError
+from tidegate.store.ports import Progress
 
 _PART = ".part"
 
@@ -33,7 +34,9 @@ class LocalCache:
             return None
         return path if (found.st_size, found.st_mtime_ns) == (size, modified_us * 1000) else None
 
-    def keep(self, key: str, etag: str, size: int, modified_us: int, blocks: Iterable[bytes]) -> Path:
+    def keep(
+        self, key: str, etag: str, size: int, modified_us: int, blocks: Iterable[bytes], *, progress: Progress | None = None
+    ) -> Path:
         """Writes a copy and returns it. Nobody sees half of it.
 
         Raises:
@@ -46,6 +49,8 @@ class LocalCache:
             with part.open("xb") as file:
                 for block in blocks:
                     file.write(block)
+                    if progress:
+                        progress(len(block))
                 written = file.tell()
                 file.flush()
                 os.fchmod(file.fileno(), 0o444)

@@ -19,14 +19,14 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tidegate import digest as digests
 from tidegate.clock import DAY, Clock, to_us
-from tidegate.errors import ConflictError, NotFoundError, UnavailableError, UsageError, missing_extra
+from tidegate.errors import UnavailableError, UsageError, missing_extra
 from tidegate.store.bucket.cache import LocalCache
 from tidegate.store.bucket.failures import is_missing_bucket, may_pass, translate
-from tidegate.store.bucket.folder import changed_while_read, check_key
+from tidegate.store.bucket.keys import changed_meanwhile, changed_while_read, check_key, no_such_key
 from tidegate.store.ports import Blob, Bucket, Collectable, Progress, Stored
 
 if TYPE_CHECKING:
@@ -120,12 +120,7 @@ class CloudBucket:
         check_key(key)
         etag = self._write(key, data, expected)
         if etag is None:
-            raise ConflictError(
-                "moved-meanwhile",
-                f"{key} was changed by somebody else meanwhile",
-                why=f"its etag is no longer {expected}" if expected else "it exists already",
-                fix="read it again and decide anew",
-            )
+            raise changed_meanwhile(key, expected)
         return etag
 
     def keys(self, prefix: str) -> Iterator[str]:
@@ -134,12 +129,12 @@ class CloudBucket:
     def local(self, key: str, *, progress: Progress | None = None) -> Path:
         def fetch() -> Path:
             found = self._store.get(key)
-            return self._cache.keep(key, *self._state(found.meta), _told(found.stream(_PART), progress))
+            return self._cache.keep(key, *self._state(found.meta), found.stream(_PART), progress=progress)
 
         head = self._get(key, head=True)
         path = (self._cache.find(key, *self._state(head.meta)) or self._patiently("read", key, fetch)) if head else None
         if path is None:
-            raise NotFoundError("no-such-key", f"nothing is stored under {key}", fix="run tidegate store verify")
+            raise no_such_key(key)
         return path
 
     def delete(self, key: str) -> None:
@@ -292,13 +287,6 @@ def _hashed(source: Path, key: str, sha256: str, progress: Progress | None) -> G
                 progress(len(block))
     if running.hexdigest() != sha256:
         raise changed_while_read(key)
-
-
-def _told(blocks: Any, progress: Progress | None) -> Iterator[bytes]:
-    for block in blocks:
-        yield block
-        if progress:
-            progress(len(block))
 
 
 def _pause(attempt: int) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tidegate import digest
-from tidegate.errors import ConflictError, IntegrityError, NotFoundError, TidegateError, UnavailableError, UsageError
+from tidegate.errors import TidegateError, UnavailableError
+from tidegate.store.bucket.keys import TEMPORARY, changed_meanwhile, changed_while_read, check_key, no_such_key
 from tidegate.store.ports import Blob, Bucket, Collectable, Progress, Stored
 
-_TEMPORARY = ".tmp"
 _GUARD = "garbage.lock"  # held by all who find a value to be there already, and alone by the one who removes it
 _UNFINISHED = re.compile("[0-9a-f]{32}")
 _BLOCK = 1 << 20
@@ -67,15 +67,10 @@ class FolderBucket:
         path = self._path(key)
         with _translated("write", path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(self.root / _TEMPORARY / f"{digest.of_bytes(key.encode())[:32]}.lock"):
+            with _locked(self.root / TEMPORARY / f"{digest.of_bytes(key.encode())[:32]}.lock"):
                 present = self.find(key)
                 if (present.etag if present else None) != expected:
-                    raise ConflictError(
-                        "moved-meanwhile",
-                        f"{key} was changed by somebody else meanwhile",
-                        why=f"it is {present.etag[:12] if present else 'absent'}, expected {expected[:12] if expected else 'absent'}",
-                        fix="read it again and decide anew",
-                    )
+                    raise changed_meanwhile(key, expected)
                 with self._temporary(data) as (finished, _):
                     finished.replace(path)
                 _sync_folders(path.parent, self.root)
@@ -85,15 +80,15 @@ class FolderBucket:
         folder = self._path(prefix.rstrip("/")) if prefix else self.root
         found: list[str] = []
         for parent, folders, files in os.walk(folder):
-            if _TEMPORARY in folders:
-                folders.remove(_TEMPORARY)
+            if TEMPORARY in folders:
+                folders.remove(TEMPORARY)
             found.extend(Path(parent, name).relative_to(self.root).as_posix() for name in files)
         yield from sorted(found)
 
     def local(self, key: str, *, progress: Progress | None = None) -> Path:  # noqa: ARG002 - it is here already
         path = self._path(key)
         if not path.is_file():
-            raise NotFoundError("no-such-key", f"nothing is stored under {key}", fix="run tidegate store verify")
+            raise no_such_key(key)
         return path
 
     def delete(self, key: str) -> None:
@@ -103,7 +98,7 @@ class FolderBucket:
 
     def sweep(self, before_us: int) -> int:
         freed = 0
-        for path in (self.root / _TEMPORARY).glob("*"):
+        for path in (self.root / TEMPORARY).glob("*"):
             if not _UNFINISHED.fullmatch(path.name):  # a lock that was removed would no longer exclude anybody
                 continue
             with _translated("delete", path), suppress(FileNotFoundError):
@@ -121,7 +116,7 @@ class FolderBucket:
 
     def discard(self, key: str, *, before: int) -> bool:
         path = self._path(key)
-        with _translated("delete", path), _locked(self.root / _TEMPORARY / _GUARD):
+        with _translated("delete", path), _locked(self.root / TEMPORARY / _GUARD):
             try:
                 if path.stat().st_mtime_ns // 1000 >= before:
                     return False
@@ -134,7 +129,7 @@ class FolderBucket:
         """Whether the value is there, and from now on young: garbage collection spares it. None: it may not be touched."""
         if not path.exists():
             return False
-        with _translated("write", path), _locked(self.root / _TEMPORARY / _GUARD, fcntl.LOCK_SH):
+        with _translated("write", path), _locked(self.root / TEMPORARY / _GUARD, fcntl.LOCK_SH):
             try:
                 os.utime(path)
             except FileNotFoundError:
@@ -149,7 +144,7 @@ class FolderBucket:
     @contextmanager
     def _temporary(self, source: bytes | Path, progress: Progress | None = None) -> Generator[tuple[Path, str]]:
         """A synced file with the bytes of ``source``, and their SHA-256."""
-        folder = self.root / _TEMPORARY
+        folder = self.root / TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / secrets.token_hex(16)
         try:
@@ -161,28 +156,6 @@ class FolderBucket:
             yield path, found
         finally:
             path.unlink(missing_ok=True)
-
-
-def check_key(key: str) -> list[str]:
-    """The parts of a key.
-
-    Raises:
-        UsageError: it is no relative path, or it would leave the bucket.
-    """
-    parts = key.split("/")
-    if not key or "\0" in key or any(part in {"", ".", "..", _TEMPORARY} for part in parts):
-        raise UsageError("bad-key", f"{key!r} is no key of a bucket", why="a key is a relative path without . or ..")
-    return parts
-
-
-def changed_while_read(key: str) -> IntegrityError:
-    """The error for a file whose bytes are no longer those of the digest that was taken first."""
-    return IntegrityError(
-        "file-changed",
-        f"a file changed while it was being stored under {key}",
-        why="its bytes no longer match the digest taken first; nothing was stored",
-        fix="stop what writes to it and try again",
-    )
 
 
 def _fill(file: BinaryIO, source: bytes | Path, progress: Progress | None) -> str:

@@ -8,8 +8,9 @@ from typing import BinaryIO
 
 import msgspec
 
-from tidegate.errors import ConflictError, NotFoundError, UnavailableError
+from tidegate.errors import UnavailableError
 from tidegate.store.bucket.cache import LocalCache
+from tidegate.store.bucket.keys import changed_meanwhile, no_such_key
 from tidegate.store.ports import Blob, Bucket, Progress
 from tidegate.store.remote.connection import Connection, refused
 from tidegate.store.remote.ports import PATH
@@ -50,12 +51,7 @@ class RemoteBucket:
     def compare_and_swap(self, key: str, data: bytes, expected: str | None) -> str:
         etag = self._put({"key": key}, data, {"if-none-match": "*"} if expected is None else {"if-match": expected})
         if etag is None:
-            raise ConflictError(
-                "moved-meanwhile",
-                f"{key} was changed by somebody else meanwhile",
-                why=f"its etag is no longer {expected}" if expected else "it exists already",
-                fix="read it again and decide anew",
-            )
+            raise changed_meanwhile(key, expected)
         return etag
 
     def keys(self, prefix: str) -> Iterator[str]:
@@ -67,7 +63,7 @@ class RemoteBucket:
     def local(self, key: str, *, progress: Progress | None = None) -> Path:
         with self._connection.ask("HEAD", FILE, query={"key": key}) as head:
             if head.status == 404:
-                raise NotFoundError("no-such-key", f"nothing is stored under {key}", fix="run tidegate store verify")
+                raise no_such_key(key)
             if head.status >= 400:
                 raise refused(head)
             state = (key, head.headers["etag"], int(head.headers["content-length"]), int(head.headers[MODIFIED]))
@@ -77,7 +73,7 @@ class RemoteBucket:
         with self._connection.ask("GET", FILE, query={"key": key}) as answer:
             if answer.status >= 400:
                 raise refused(answer)
-            return self._cache.keep(*state, _blocks(answer.stream(_BLOCK), progress or _nobody))
+            return self._cache.keep(*state, answer.stream(_BLOCK), progress=progress)
 
     def delete(self, key: str) -> None:
         with self._connection.ask("DELETE", VALUE, query={"key": key}) as answer:
@@ -119,12 +115,6 @@ class _Told:
 
 def _nobody(_count: int) -> None:
     """Who is told when nobody asked."""
-
-
-def _blocks(blocks: Iterator[bytes], progress: Progress) -> Iterator[bytes]:
-    for block in blocks:
-        progress(len(block))
-        yield block
 
 
 _conforms: Callable[[Connection, Path], Bucket] = RemoteBucket

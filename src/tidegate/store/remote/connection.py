@@ -13,7 +13,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from tidegate.errors import TidegateError, UnavailableError, UsageError
+from tidegate.errors import TidegateError, UnavailableError, UsageError, without_passwords
 from tidegate.store.remote.calls import rebuilt_error
 
 KEY = "idempotency-key"
@@ -34,11 +34,11 @@ class Connection:
             UsageError: the address is no http or https URL.
         """
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
             raise UsageError(
                 "bad-server-address",
-                f"{url!r} is no address of a server",
-                why="an address is http:// or https://, a host and a port",
+                f"{without_passwords(url)!r} is no address of a server",
+                why="an address is http:// or https://, a host and a port; the secret is the setting token",
                 fix="write it like http://127.0.0.1:7070",
             )
         self.url = url.rstrip("/")

@@ -17,16 +17,6 @@ from tidegate.store.sql.tables import artifacts, metrics, run_inputs, run_params
 _CHUNK = 10_000  # SQLite takes 32,766 values in one statement
 
 
-def number(value: float | None) -> float:
-    """A stored value: NULL is NaN."""
-    return math.nan if value is None else value
-
-
-def stored(value: float) -> float | None:
-    """A value as it is stored: NaN is NULL, so that no comparison finds it."""
-    return None if math.isnan(value) else value
-
-
 _lower = lru_cache(10_000)(lower_is_better)
 _environment = msgspec.json.Decoder(Environment).decode
 _input = msgspec.json.Decoder(RunInput).decode
@@ -80,14 +70,19 @@ def _summaries(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str
         found[run_id][name] = MetricSummary(
             name=name,
             count=points,
-            last=math.nan if last is None else last,
+            last=_number(last),
             last_step=step,
             last_at=at,
-            min=math.nan if low is None else low,
-            max=math.nan if high is None else high,
+            min=_number(low),
+            max=_number(high),
             lower_is_better=_lower(name),
         )
     return found
+
+
+def _number(value: float | None) -> float:
+    """A stored value: NULL is NaN."""
+    return math.nan if value is None else value
 
 
 def _hanging(connection: Connection, ids: Sequence[str], owner: sa.Column[Any], *more: sa.Column[Any]) -> Iterator[Any]:

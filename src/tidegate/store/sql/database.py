@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from tidegate.errors import UnavailableError, UsageError, missing_extra
+from tidegate.errors import UnavailableError, UsageError, missing_extra, without_passwords
 from tidegate.store.sql.failures import BUSY_SECONDS, is_gone, translated, was_undone
 
 NEWEST = "0002"
@@ -56,7 +56,7 @@ class Database:
             UsageError: it is no such URL.
         """
         parsed = _parsed(url)
-        self.url = parsed.render_as_string(hide_password=True)
+        self.url = without_passwords(parsed.render_as_string(hide_password=True))
         self._engine = _engine(parsed)
         self._postgres = self._engine.dialect.name == "postgresql"
         try:

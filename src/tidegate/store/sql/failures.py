@@ -54,6 +54,10 @@ def translated(place: str) -> Generator[None]:
         raise (_of_postgres(error, place) if _is_postgres(error) else _of_sqlite(error, place)) from None
     except exc.TimeoutError:
         raise _busy(place, "all connections are in use") from None
+    except OverflowError as error:  # SQLite's driver; Postgres answers with a DataError
+        raise BadInputError(
+            "text-not-storable", "SQLite cannot store this value", why=str(error), fix="whole numbers have 64 bits"
+        ) from None
     except exc.StatementError as error:
         if isinstance(error.orig, TidegateError):  # a value was refused on its way in
             raise error.orig from None

@@ -18,7 +18,6 @@ DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _WITHOUT_DIGESTS = {"metrics", "metric_loose", "metric_chunks", "journal_positions", "online_rows"}
 _JSON = {"environment", "body", "summary"}
 _OWNERS = {"run_id", "owner"}
-_CHUNK = 500
 
 
 def digests_in(database: Database, *, without_runs: Sequence[str] = ()) -> set[str]:

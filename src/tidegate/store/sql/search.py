@@ -73,7 +73,7 @@ def found_runs(
     *,
     experiments: Sequence[str],
     where: str,
-    order_by: str | Sequence[str],
+    order_by: str,
     limit: int | None,
     offset: int,
     deleted: bool | None,
@@ -127,17 +127,17 @@ def _ids(connection: Connection, asked: _Asked) -> list[str]:
             if page is not None:
                 return page
         elif first.name == "started_at" and _walk_pays(connection, asked, best):
-            return _run(connection, asked, _ordered(asked, _select(runs, "", asked), asked.sorts), asked.limit, asked.offset)
+            return _run(connection, _ordered(asked, _select(runs, "", asked), asked.sorts), asked.limit, asked.offset)
     if best is not None and best.fitting > _MOST_COUNTED:
         best = None
     query = _select(runs, "", asked)
     if best is not None:
         rest = asked._replace(terms=[term for term in asked.terms if term is not best.term])
         query = _select(best.table, best.hint, rest).where(*best.conditions)
-    return _run(connection, asked, _ordered(asked, query, asked.sorts), asked.limit, asked.offset)
+    return _run(connection, _ordered(asked, query, asked.sorts), asked.limit, asked.offset)
 
 
-def _run(connection: Connection, _asked: _Asked, query: sa.Select[Any], limit: int | None, offset: int) -> list[str]:
+def _run(connection: Connection, query: sa.Select[Any], limit: int | None, offset: int) -> list[str]:
     return list(connection.execute(query.limit(limit).offset(offset)).scalars())
 
 
@@ -167,7 +167,7 @@ def _walk_values(connection: Connection, asked: _Asked, first: Sort, best: _Driv
         behind = _boundary(connection, asked, table, column, hint, mine, first, best)
         if behind is not None:
             values, bounded = values.where(behind), True
-    page = _run(connection, asked, values, limit, offset)
+    page = _run(connection, values, limit, offset)
     if len(page) == limit:
         return page
     if bounded:
@@ -180,13 +180,13 @@ def _walk_values(connection: Connection, asked: _Asked, first: Sort, best: _Driv
 def _with_the_rest(connection: Connection, asked: _Asked, first: Sort, values: sa.Select[Any], nan: sa.Select[Any]) -> list[str]:
     """The page, where the runs with a value are too few for it."""
     wanted = asked.offset + (asked.limit or 0)
-    ids = _run(connection, asked, values, wanted, 0)
+    ids = _run(connection, values, wanted, 0)
     if len(ids) < wanted and first.space == "metrics":
-        ids += _run(connection, asked, nan, wanted - len(ids), 0)
+        ids += _run(connection, nan, wanted - len(ids), 0)
     if len(ids) < wanted:
         missing = condition(Comparison(first.space, first.name, "is null", None), asked.dialect)
         rest = _ordered(asked, _select(runs, "", asked).where(missing), asked.sorts[1:])
-        ids += _run(connection, asked, rest, wanted - len(ids), 0)
+        ids += _run(connection, rest, wanted - len(ids), 0)
     return ids[asked.offset :]
 
 

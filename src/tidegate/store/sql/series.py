@@ -204,7 +204,7 @@ def _check(series: Series) -> None:
     check_text(series.metric)
     if not len(series.steps) == len(series.times) == len(series.values):
         raise BadInputError(
-            "series-uneven",
+            "bad-series",
             f"the columns of {series.metric!r} have different lengths",
             fix="give each point step, time and value",
         )

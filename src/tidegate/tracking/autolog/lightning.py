@@ -48,6 +48,7 @@ def _begin(recorder: Recorder, fit: Fit, trainer: Any, package: str) -> None:
         """Adds the logger when the checkpoint callback has chosen its folder, which a logger would change."""
 
         def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+            """Called before training."""
             del pl_module, stage
             recorder.safely(lambda: setattr(trainer, "loggers", [*trainer.loggers, _logger(recorder, fit, package)]))
 
@@ -68,20 +69,25 @@ def _logger(recorder: Recorder, fit: Fit, package: str) -> Any:
 
         @property
         def name(self) -> str:
+            """The run's experiment."""
             return fit.run.experiment
 
         @property
         def version(self) -> str:
+            """The run's id."""
             return fit.run.id
 
         @property
         def experiment(self) -> ActiveRun:
+            """The run."""
             return fit.run
 
         def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+            """Logs what is a number."""
             recorder.safely(lambda: fit.log(metrics, step=step))
 
         def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+            """Adds parameters."""
             del args, kwargs
             values: Any = params if hasattr(params, "items") else vars(params)
             recorder.safely(lambda: fit.params(dict(values.items())))

@@ -48,16 +48,19 @@ def _callback(recorder: Recorder, fit: Fit) -> Any:
         """Passes what a trainer logs on to a run."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            """Adds the arguments as parameters."""
             del state, control
             model: Any = kwargs.get("model")
             recorder.safely(lambda: fit.tag({"autolog": "transformers", "model": type(model).__name__}))
             recorder.safely(lambda: fit.params(_plain(args.to_dict())))
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            """Logs the numbers at the trainer's step."""
             del args, control, kwargs
             recorder.safely(lambda: fit.log(logs or {}, step=state.global_step))
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            """Tags the best checkpoint."""
             del args, control, kwargs
             best = {"checkpoint.best": state.best_model_checkpoint}
             recorder.safely(lambda: fit.tag({name: path for name, path in best.items() if path}))

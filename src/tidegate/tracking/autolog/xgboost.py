@@ -71,6 +71,7 @@ def _callback(recorder: Recorder, fit: Fit) -> Any:
         """Logs the last value of each metric of each data set."""
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            """Called after each round; never stops the training."""
             del model
             values = {f"{data}/{name}": _last(history) for data, found in evals_log.items() for name, history in found.items()}
             recorder.safely(lambda: fit.log(values, step=epoch))

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tidegate.errors import BadInputError, UnavailableError
+from tidegate.errors import BadInputError, UnavailableError, UsageError
 from tidegate.records.run import Run, RunInput
 from tidegate.tracking.importing.mlflow_runs import (
     MODEL_INPUT,
@@ -28,7 +28,7 @@ from tidegate.tracking.importing.mlflow_runs import (
     state_of,
 )
 from tidegate.tracking.importing.points import PointList
-from tidegate.tracking.importing.records import Attachment, ImportedExperiment, ImportedRun, Problem
+from tidegate.tracking.importing.records import NOT_AS_EXPECTED, Attachment, ImportedExperiment, ImportedRun, Problem
 
 _BESIDE = ("", "-wal", "-journal")
 _NEEDED = {"experiments", "runs", "metrics", "params", "tags"}
@@ -36,14 +36,20 @@ _READ = _NEEDED | {"experiment_tags", "datasets", "inputs", "input_tags"}
 _DERIVED = {"latest_metrics", "alembic_version", "workspaces", "scheduler_leases", "job_locks", "sqlite_sequence"}
 _SECRET = {"secrets"}
 _REGISTRY = ("registered_models", "registered_model_tags", "registered_model_aliases", "model_versions", "model_version_tags")
-_MODEL_INPUTS, _MODEL_OUTPUTS = {"RUN_INPUT"}, {"RUN_OUTPUT"}
+_MODEL_OUTPUTS = {"RUN_OUTPUT"}
+_UNLINKED = {
+    "datasets": "dataset_uuid NOT IN (SELECT source_id FROM inputs)",
+    "inputs": "destination_type != 'RUN' AND source_type NOT IN ('RUN_INPUT', 'RUN_OUTPUT')",
+}
+"""Which rows of these tables belong to no run."""
 
 
 def read_database(path: Path) -> Iterator[ImportedExperiment | ImportedRun | Problem]:
     """Everything in a database of MLflow.
 
     Raises:
-        BadInputError: it is no SQLite database, it is damaged, or it is not MLflow's.
+        BadInputError: it is no SQLite database, it or it is damaged.
+        UsageError: it is not MLflow's.
         UnavailableError: it changes all the time, so that it cannot be copied.
     """
     with _copied(path) as copy, closing(sqlite3.connect(copy)) as connection:
@@ -96,7 +102,7 @@ def _check(copy: Path, path: Path) -> None:
             "source-damaged", f"{path} is no sound SQLite database", why=str(said)[:300], fix="restore a backup of it"
         )
     if not tables >= _NEEDED:
-        raise BadInputError(
+        raise UsageError(
             "nothing-to-import",
             f"{path} is no database of MLflow",
             why=f"it has no table {', '.join(sorted(_NEEDED - tables))}",
@@ -116,7 +122,10 @@ class _Database:
         for number, experiment in experiments.items():
             yield experiment
             for row in self._rows("runs", "experiment_id = ?", number):
-                yield self._run(row, experiment)
+                try:
+                    yield self._run(row, experiment)
+                except NOT_AS_EXPECTED as error:
+                    yield Problem("runs", str(row["run_uuid"]), str(error))
         for row in self._rows("runs"):
             if row["experiment_id"] not in experiments:
                 yield Problem("runs", str(row["run_uuid"]), f"there is no experiment {row['experiment_id']}")
@@ -172,7 +181,7 @@ class _Database:
             try:
                 number = float("nan") if is_nan or value is None else infinite(float(value))
                 points.add(str(key), int(step or 0), micros(timestamp), number)
-            except (TypeError, ValueError) as error:
+            except NOT_AS_EXPECTED as error:
                 problems.append(Problem("points", f"{run_id} {key}", str(error)))
         return points
 
@@ -205,6 +214,11 @@ class _Database:
             found = artifacts_at(uri, model_id, self._path.parent, f"logged-models/{model_id}/", expected=True)
             files += found.files
             problems += found.problems
+        for table, unlinked in _UNLINKED.items():
+            rows = self._rows(table, unlinked) if "inputs" in self._tables else []
+            if rows:
+                files.append(Attachment(f"tables/{table}.json", as_json(rows), of_source=False))
+                kept += len(rows)
         for table in self._tables:
             if table in _READ | _DERIVED | {*_REGISTRY} or table.endswith("_rollups"):
                 continue

@@ -26,7 +26,7 @@ from tidegate.tracking.importing.mlflow_runs import (
     state_of,
 )
 from tidegate.tracking.importing.points import PointList
-from tidegate.tracking.importing.records import Attachment, ImportedExperiment, ImportedRun, Problem
+from tidegate.tracking.importing.records import NOT_AS_EXPECTED, Attachment, ImportedExperiment, ImportedRun, Problem
 
 _META = "meta.yaml"
 _TRASH, _REGISTRY, _MODELS = ".trash", "models", "models"
@@ -55,18 +55,26 @@ def read_files(root: Path) -> Iterator[ImportedExperiment | ImportedRun | Proble
         if isinstance(meta, Problem):
             yield Problem("experiments", meta.where, meta.why)
             continue
-        experiment = _experiment(folder, meta)
+        try:
+            experiment = _experiment(folder, meta)
+        except NOT_AS_EXPECTED as error:
+            yield Problem("experiments", str(folder), str(error))
+            continue
         rest.begun.append(experiment.created_at)
         yield experiment
         for path in sorted(folder.iterdir()):
             if (path / _META).is_file() and path.name not in {_MODELS, "datasets", "tags", "traces"}:
-                yield _run(path, experiment, root)
+                try:
+                    yield _run(path, experiment, root)
+                except NOT_AS_EXPECTED as error:
+                    yield Problem("runs", str(path), str(error))
             elif path.name == _MODELS:
                 rest.models(path)
             elif path.name not in {_META, "tags", "datasets"}:
                 rest.add(path)
                 if (path / "metrics").is_dir() or (path / "params").is_dir():
                     yield Problem("runs", str(path), "it has no meta.yaml; its files are kept with the records of MLflow")
+        rest.unused_datasets(folder)
     rest.registry(root / _REGISTRY)
     if rest.files or rest.problems:
         yield leftovers(str(min(rest.begun, default=0)), min(rest.begun, default=0), rest.files, rest.kept, rest.problems)
@@ -88,6 +96,13 @@ class _Rest:
         found = files_below(path, f"{prefix}/") if path.is_dir() else Found([Attachment(prefix, path)], [])
         self.files += found.files
         self.problems += found.problems
+
+    def unused_datasets(self, experiment: Path) -> None:
+        """Keeps the datasets of an experiment that no run names any more."""
+        links = [path.read_text("utf-8", "replace") for path in experiment.glob("*/inputs/*/meta.yaml")]
+        for path in sorted(experiment.glob("datasets/*")):
+            if not any(path.name in link for link in links):
+                self.add(path)
 
     def models(self, folder: Path) -> None:
         """Keeps the logged models of an experiment: records as JSON, files as they are."""

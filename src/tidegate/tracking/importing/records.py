@@ -47,8 +47,12 @@ class ImportedRun(NamedTuple):
     problems: Sequence[Problem] = ()
 
 
+NOT_AS_EXPECTED = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+"""What reading a record raises that has other contents than its writer gives it: one such record is a problem, no end."""
+
+
 class Source(NamedTuple):
-    """What is to be imported: reading ``items`` to the end reads all of it; ``total`` is about how many items there are."""
+    """What is to be imported: reading ``items`` to the end reads all of it; ``total`` is about how many there are, 0 if nobody knows."""
 
     kind: str
     path: Path

@@ -12,7 +12,7 @@ from tidegate.clock import SECOND
 from tidegate.errors import NotFoundError, UsageError
 from tidegate.records.run import Run, RunState
 from tidegate.tracking.importing.points import PointList
-from tidegate.tracking.importing.records import Attachment, ImportedExperiment, ImportedRun, Problem, Source
+from tidegate.tracking.importing.records import NOT_AS_EXPECTED, Attachment, ImportedExperiment, ImportedRun, Problem, Source
 from tidegate.tracking.importing.tfevents import Event, Value, doubles, parse_event, parse_tensor, parse_value, read_records
 from tidegate.tracking.importing.wire import VARINT, Field, fields, outline
 
@@ -89,7 +89,7 @@ class _Events:
                 self.identity = self.identity or f"{path.parent.resolve().name}/{path.name}/{digests.of_bytes(record)}"
                 try:
                     self._event(parse_event(record))
-                except ValueError as error:
+                except NOT_AS_EXPECTED as error:
                     yield Problem("records", f"{path}, event {number}", str(error))
         except OSError as error:
             yield Problem("records", str(path), error.strerror or str(error))

@@ -9,7 +9,7 @@ from tidegate.clock import SECOND
 from tidegate.errors import NotFoundError, TidegateError, UsageError
 from tidegate.records.names import is_name
 from tidegate.records.run import Run, RunState
-from tidegate.tracking.importing.records import Attachment, ImportedExperiment, ImportedRun, Problem, Source
+from tidegate.tracking.importing.records import NOT_AS_EXPECTED, Attachment, ImportedExperiment, ImportedRun, Problem, Source
 from tidegate.tracking.importing.wandb_log import is_log, read_log
 from tidegate.tracking.importing.wandb_run import WandbRun, flat, numbers_of, pretty, slug
 
@@ -80,7 +80,7 @@ def _read(path: Path, run: WandbRun) -> Iterator[Problem]:
             run.records += 1
             try:
                 run.take(record)
-            except ValueError as error:
+            except NOT_AS_EXPECTED as error:
                 yield Problem("records", f"{path}, record {run.records}", str(error))
     except OSError as error:
         yield Problem("runs", str(path), error.strerror or str(error))

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tidegate.errors import BadInputError
+from tidegate.errors import UsageError
 
 _IDENT = struct.Struct("<4sHB")
 _MARK, _MAGIC = b":W&B", 0xBEE1
@@ -29,11 +29,11 @@ def read_log(path: Path) -> Iterator[bytes | str]:
     """The records of a log, and a sentence for each stretch that cannot be read; what follows it is found again.
 
     Raises:
-        BadInputError: the file is no log of W&B.
+        UsageError: the file is no log of W&B.
     """
     data = path.read_bytes()
     if len(data) < _IDENT.size or _IDENT.unpack_from(data)[:2] != (_MARK, _MAGIC):
-        raise BadInputError(
+        raise UsageError(
             "nothing-to-import", f"{path} is no log of W&B", why="it begins otherwise", fix="name a run-*.wandb file"
         )
     place, record, open_ = _IDENT.size, b"", False

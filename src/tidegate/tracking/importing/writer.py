@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from tidegate import digest as digests
 from tidegate.clock import Clock, format_time
-from tidegate.errors import BadInputError, ConflictError, NotFoundError, TidegateError, UnavailableError
+from tidegate.errors import BadInputError, IntegrityError, NotFoundError, TidegateError, UnavailableError
 from tidegate.records.run import Artifact, Run, RunState, Series
 from tidegate.store import Store, put_object
 from tidegate.store.ports import Batch
 from tidegate.tracking.importing.records import Attachment, ImportedExperiment, ImportedRun, Problem, Source
-from tidegate.tracking.values import metric_name, shown_text
+from tidegate.tracking.values import MAX_STEP, metric_name, shown_text
 
 FROM = "tidegate.imported_from"
 """The tag that says which source a run came from."""
@@ -137,6 +137,10 @@ class _Writer:
         known = self._find(found.run.id)
         counts = self._report.counts
         counts["runs"].found += 1
+        times = (found.run.started_at, found.run.ended_at or 0, found.run.deleted_at or 0)
+        if any(abs(at) > MAX_STEP for at in times):
+            self._refused(found.run.id, f"its times {times} have more than 64 bits")
+            return
         if known is not None and FROM not in known.tags:
             self._refused(found.run.id, "the store has a run of that id which was not imported")
             return
@@ -245,7 +249,7 @@ class _Writer:
             stored = put_object(store.bucket, file.source)
             size = len(file.source) if isinstance(file.source, bytes) else file.source.stat().st_size
             if stored != digest:
-                raise ConflictError("file-changed", f"{file.source} changed while it was imported", fix="import again")
+                raise IntegrityError("file-changed", f"{file.source} changed while it was imported", fix="import again")
             store.artifacts.put(run.id, [Artifact(path=file.path, digest=stored, size=size)])
         if known is not None and ends:
             if known.state.ended and known.state is not RunState.CRASHED:
