@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version as installed_version
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,14 +32,15 @@ from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release, audit_ledger
 from tidegate.settings import Project, load_project, process_rank
-from tidegate.store import Store, open_remote, open_store
-from tidegate.store.objects import object_key
+from tidegate.store import Store, object_key, open_remote, open_store
 from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests
 from tidegate.tracking import ActiveRun, Place, Runs, Wanted, git_state, open_in_time, start_run
 from tidegate.tracking.autolog import switch_off, switch_on
 
 _Record = TypeVar("_Record")
+_RUNS_AT_ONCE = 1000
+"""How many runs are looked at in one go when everything is verified."""
 
 
 @dataclass(frozen=True)
@@ -344,8 +344,9 @@ class Workspace:
     def _lost_of_runs(self, known: set[str]) -> list[str]:
         """Artifacts, code and lock files of runs that are not among the ``known`` objects, nor came since."""
         lost: list[str] = []
-        for start in count(0, _RUNS_AT_ONCE):
-            runs = self.runs.search(limit=_RUNS_AT_ONCE, offset=start, order_by="id", deleted=None)
+        seen = 0
+        while runs := self.runs.search(limit=_RUNS_AT_ONCE, offset=seen, deleted=None):
+            seen += len(runs)
             for run in runs:
                 wanted = {f"artifact {path}": digest for path, digest in run.artifacts.items()}
                 if run.environment:
@@ -356,8 +357,6 @@ class Workspace:
                     for what, digest in wanted.items()
                     if digest not in known and self.store.bucket.find(object_key(digest)) is None
                 ]
-            if len(runs) < _RUNS_AT_ONCE:
-                return lost
         return lost
 
     @cached_property

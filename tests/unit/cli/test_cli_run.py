@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from tidegate.cli.app import main
+from tidegate.records.run import RunInput
 from tidegate.workspace import Workspace
 
 
@@ -111,3 +112,54 @@ def test_a_run_without_code_says_why(tmp_path, monkeypatch, capsys):
     code, _, err = tidegate(capsys, "run", "code", run)
     assert code == 1
     assert "this folder is in no git repository" in err
+
+
+def test_show_lists_the_data_that_went_in_but_no_model(project, capsys):
+    workspace = Workspace.open(project)
+    with workspace.runs.start("delay") as run:
+        run.input({"x": [1, 2]}, name="rows")
+    link = RunInput(name="m-1", digest="mlflow.model", source_type="mlflow.model-output")
+    workspace.store.runs.annotate(run.id, inputs=[link])
+    workspace.store.close()
+    out = tidegate(capsys, "run", "show", run.id)[1]
+    assert "rows" in out
+    assert "m-1" not in out
+
+
+def test_show_says_that_a_run_is_deleted(project, capsys):
+    run = start(project, 6, "x = 1\n")
+    assert "deleted" not in tidegate(capsys, "run", "show", run)[1]
+    tidegate(capsys, "run", "delete", run)
+    assert "\ndeleted " in tidegate(capsys, "run", "show", run)[1]
+
+
+def test_columns_hold_for_json_and_name_the_id_once(project, capsys):
+    run = start(project, 6, "x = 1\n")
+    words = ("run", "list", "--columns", "id, params.depth, max(metrics.loss)")
+    assert json.loads(tidegate(capsys, *words, "--json")[1]) == [{"id": run, "params.depth": "6", "max(metrics.loss)": 1 / 6}]
+    assert tidegate(capsys, *words, "--csv")[1].splitlines()[0] == "id,params.depth,max(metrics.loss)"
+
+
+def test_a_field_without_a_space_is_offered_with_each(project, capsys):
+    assert "write metrics.depth or params.depth or tags.depth" in tidegate(capsys, "run", "list", "--where", "depth = 6")[2]
+    assert "did you mean 'state'?" in tidegate(capsys, "run", "list", "--where", "stat = 'x'")[2]
+
+
+def test_the_machines_own_metrics_come_last_and_none_is_best(project, capsys):
+    runs = []
+    for share in (10.0, 20.0):
+        workspace = Workspace.open(project)
+        with workspace.runs.start("delay") as run:
+            run.log({"system/memory_percent": share, "validation": share})
+        workspace.store.close()
+        runs.append(run.id)
+    out = tidegate(capsys, "run", "compare", *runs)[1]
+    lines = [line for line in out.splitlines() if line.startswith(("system/memory_percent", "validation"))]
+    assert [line.split()[0] for line in lines] == ["validation", "system/memory_percent"]
+    assert ["*" in line for line in lines] == [True, False]
+
+
+def test_a_mistyped_command_is_guessed(capsys):
+    code, _, err = tidegate(capsys, "runs", "list")
+    assert code == 2
+    assert "Did you mean 'run'?" in err

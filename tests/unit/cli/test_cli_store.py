@@ -131,3 +131,17 @@ def test_list_has_the_columns_that_are_asked_for(project, capsys):
     code, _, err = tidegate(capsys, "run", "list", "--where", "metrics.loss <")
     assert code == 2
     assert "bad-filter" in err
+
+
+def test_verify_names_what_a_run_has_lost(project, capsys):
+    first, second, third = make_runs(project)
+    assert tidegate(capsys, "store", "verify")[0] == 0
+    workspace = Workspace.open(project)
+    digest = workspace.runs.get(second).artifacts["notes.txt"]
+    workspace.store.close()
+    (project / ".tidegate" / "bucket" / object_key(digest)).unlink()
+    code, out, _ = tidegate(capsys, "store", "verify")
+    assert code == 1
+    assert f"problem: run {second}: its artifact notes.txt is missing: object {digest}" in out
+    assert first not in out
+    assert third not in out

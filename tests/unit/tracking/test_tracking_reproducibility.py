@@ -4,9 +4,9 @@ from tidegate.records.run import Environment, RunInput
 from tidegate.tracking.reproducibility import grade, reproducibility
 
 GOOD = Environment(
-    argv=["train.py"], directory="/home/ana/project/train", python="3.12", platform="Linux", processors=2, memory_bytes=1, packages={"numpy": "2"},
+    argv=["train.py"], directory="/srv/project/train", python="3.12", platform="Linux", processors=2, memory_bytes=1, packages={"numpy": "2"},
     git_commit="c" * 40, git_branch="main", git_dirty=True, git_base="b" * 40, git_remote="https://example.com/x.git", git_tree="t" * 40,
-    patch_digest="p" * 64, lock_files={"uv.lock": "d"}, seeds={"numpy": "7"}, package_sources={"project": "editable /work/project"},
+    patch_digest="p" * 64, lock_files={"uv.lock": "d"}, seeds={"numpy": "7"}, package_sources={"project": "editable /srv/project"},
 )  # fmt: skip
 INPUTS = [RunInput(name="flights@3", digest="abc")]
 

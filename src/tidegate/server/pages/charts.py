@@ -28,8 +28,8 @@ def stamp(us: int) -> str:
     return format_time(us).removesuffix("Z")
 
 
-def curve(series: Sequence[tuple[str, Bucketed]]) -> Figure:
-    """One metric over steps, for each run a line and, where it has more points than columns, the band that holds them all."""
+def curve(series: Sequence[tuple[str, Bucketed]], axis: str = "step") -> Figure:
+    """One metric over steps (or what ``axis`` calls them), for each run a line and, where it has more points than columns, the band that holds them all."""
     traces: list[Figure] = []
     for index, (name, found) in enumerate(series):
         colour = PALETTE[index % len(PALETTE)]
@@ -37,7 +37,9 @@ def curve(series: Sequence[tuple[str, Bucketed]]) -> Figure:
         if not exact:
             traces.append(_band(name, found, colour))
         told = (
-            "step %{x}: %{y:.6g}" if exact else "up to step %{x}: %{y:.6g}<br>from %{customdata[0]:.6g} to %{customdata[1]:.6g}"
+            f"{axis} %{{x}}: %{{y:.6g}}"
+            if exact
+            else f"up to {axis} %{{x}}: %{{y:.6g}}<br>from %{{customdata[0]:.6g}} to %{{customdata[1]:.6g}}"
         )
         line: Figure = {
             "type": "scatter",
@@ -52,7 +54,7 @@ def curve(series: Sequence[tuple[str, Bucketed]]) -> Figure:
         if not exact:
             line["customdata"] = list(zip(_finite(found.low), _finite(found.high), strict=True))
         traces.append(line)
-    return {"data": traces, "layout": {"xaxis": {"title": {"text": "step"}}, "showlegend": len(series) > 1}}
+    return {"data": traces, "layout": {"xaxis": {"title": {"text": axis}}, "showlegend": len(series) > 1}}
 
 
 def _band(name: str, found: Bucketed, colour: str) -> Figure:

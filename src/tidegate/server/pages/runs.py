@@ -116,7 +116,7 @@ def show_run(workspace: Workspace, request: Request) -> Page:
     """One run: parameters, metrics with their curves, artifacts, steps, environment."""
     run = workspace.store.runs.get(path_id(request, "run", "run"))
     curves = [
-        (name, charts.curve([(run.name, _curve(workspace, run, name))]))
+        (name, charts.curve([(run.name, _curve(workspace, run, name))], _axis(name)))
         for name, summary in sorted(run.metrics.items(), key=lambda item: machine_last(item[0]))
         if summary.count > 1
     ]
@@ -134,6 +134,11 @@ def show_run(workspace: Workspace, request: Request) -> Page:
             "answers": reproducibility(run.environment, run.inputs, run.params),
         },
     )
+
+
+def _axis(metric: str) -> str:
+    machine, _ = machine_last(metric)
+    return "second" if machine else "step"
 
 
 def _curve(workspace: Workspace, run: Run, metric: str) -> Bucketed:
@@ -173,7 +178,7 @@ def compare_runs(workspace: Workspace, request: Request) -> Page:
         if any(run.metrics[name].count > 1 for run in runs if name in run.metrics)
     ]
     curves = [
-        (name, charts.curve([(run.name, _curve(workspace, run, name)) for run in runs if name in run.metrics]))
+        (name, charts.curve([(run.name, _curve(workspace, run, name)) for run in runs if name in run.metrics], _axis(name)))
         for name in sorted(names, key=machine_last)
     ]
     sections = [(_LABELS[section], comparison.of(section)) for section in SECTIONS]

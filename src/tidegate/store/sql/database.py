@@ -177,6 +177,13 @@ def _parsed(url: str) -> URL:
     if parsed is not None and parsed.drivername == "sqlite":
         return parsed
     if parsed is not None and parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
+        if "@" in f"{parsed.host}{parsed.database}":
+            raise UsageError(  # else a part of the password would be taken for the host, and shown
+                "database-url",
+                "this is no address of a database: it has more than one @",
+                why="what comes before the last one may belong to the password",
+                fix="write @ in a user or a password as %40, / as %2F and : as %3A",
+            )
         return parsed.set(drivername="postgresql+psycopg")
     kind = url.partition(":")[0][:30]
     raise UsageError(
