@@ -38,6 +38,8 @@ test-slow: $(VENV)/.test ## the proofs that take minutes
 	@$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
 
 bench: $(VENV)/.test ## measures, prints a table, writes benchmarks/RESULTS.md
+	@tools/peers mlflow3 trackers
+	@tools/debian-packages wrk
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 lock: $(VENV)/.bootstrap ## writes the locks again (ARGS=--upgrade takes the newest versions)

@@ -70,6 +70,8 @@ def list_runs(
         print_csv(heading, rows)
         return
     print_table("deleted runs" if deleted else "runs", heading, rows, empty="no run matches")
+    if len(runs) == limit:
+        typer.echo(f"{limit} at most; go on with: --offset {offset + limit}")
     if runs:
         next_command(f"tidegate run {'restore' if deleted else 'show'} {runs[0].id}")
 

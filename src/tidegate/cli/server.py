@@ -54,6 +54,7 @@ def _run(host: str, port: int, *, store: Path | None, open_browser: bool) -> Non
             fix="start the server where the store is, or remove the setting here: tidegate settings explain says who set it",
         )
     token = web.token_of(project)
+    web.check_token(token, host)
     with web.listen(host, port, anywhere=bool(token)) as listener:
         url = web.url_of(listener)
 

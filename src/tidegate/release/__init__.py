@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tidegate.lazy import exports
 
 if TYPE_CHECKING:
-    from tidegate.release.audit import audit_ledger
+    from tidegate.release.audit import audit_ledger, audit_write
     from tidegate.release.ledger import read_entries, read_pointer, verify_ledger
     from tidegate.release.release import PromotionPlan, Release, served_at
     from tidegate.release.state import LedgerState
@@ -22,6 +22,7 @@ __all__ = [
     "Release",
     "Told",
     "audit_ledger",
+    "audit_write",
     "read_entries",
     "read_pointer",
     "served_at",
@@ -32,7 +33,7 @@ __all__ = [
 __getattr__, __dir__ = exports(
     __name__,
     {
-        "audit": ["audit_ledger"],
+        "audit": ["audit_ledger", "audit_write"],
         "ledger": ["read_entries", "read_pointer", "verify_ledger"],
         "release": ["PromotionPlan", "Release", "served_at"],
         "state": ["LedgerState"],

@@ -7,15 +7,21 @@ champion of that moment. How many approvals were declared then is not in the led
 
 from __future__ import annotations
 
+import re
+
+import msgspec
+
 from tidegate import digest as digests
 from tidegate.errors import IntegrityError, NotFoundError
 from tidegate.gate.receipt import read_receipt, receipt_key
-from tidegate.records.ledger import Judged, LedgerEntry, Promoted, Registered
+from tidegate.records.ledger import Judged, LedgerEntry, Pointer, Promoted, Registered
 from tidegate.records.receipt import Receipt
 from tidegate.records.verdict import Verdict
 from tidegate.release.ledger import entry_key, read_entries
 from tidegate.release.state import LedgerState, fold
 from tidegate.store.ports import Bucket
+
+_MOVES = re.compile(r"models/(?P<model>[^/]+)/(?:ledger/(?P<seq>[0-9]{8})\.json|current\.json)")
 
 
 def audit_ledger(bucket: Bucket, model: str) -> list[str]:
@@ -32,6 +38,39 @@ def audit_ledger(bucket: Bucket, model: str) -> list[str]:
         problems += [f"{entry_key(model, entry.seq)}: {problem}" for problem in _of_entry(bucket, model, state, entry)]
         state = fold([(digest, entry)], state)
     return problems
+
+
+def audit_write(bucket: Bucket, key: str, data: bytes, *, allow_ungated: bool) -> list[str]:
+    """What is wrong with a ledger entry or a pointer that somebody is about to write by hand, in sentences.
+
+    A key of another kind is nobody's ledger, and fine. Approvals are not asked for: they stand in the policy, not here.
+    """
+    match = _MOVES.fullmatch(key)
+    if match is None:
+        return []
+    model = match["model"]
+    entries = read_entries(bucket, model)
+    try:
+        if match["seq"] is None:
+            return _of_pointer(model, entries, msgspec.json.decode(data, type=Pointer))
+        entry = msgspec.json.decode(data, type=LedgerEntry)
+    except msgspec.MsgspecError as error:
+        return [f"{key} would be unreadable: {error}"]
+    state = fold(entries)
+    if int(match["seq"]) <= state.head:
+        return []  # it is there already, and stays
+    if (entry.seq, int(match["seq"]), entry.before) != (state.head + 1, state.head + 1, state.head_digest):
+        return [f"{key} would not continue the ledger of {model}"]
+    if isinstance(entry.event, Promoted) and entry.event.ungated and not allow_ungated:
+        return [f"{model}@{entry.event.version} would be promoted ungated, and the server's setting allow_ungated is off"]
+    return _of_entry(bucket, model, state, entry)
+
+
+def _of_pointer(model: str, entries: list[tuple[str, LedgerEntry]], pointer: Pointer) -> list[str]:
+    state = fold(entries[: pointer.head])
+    told = (pointer.model, pointer.champion, pointer.head, pointer.head_digest)
+    same = told == (model, state.champion, state.head, state.head_digest)
+    return [] if same else [f"the pointer of {model} would not say what its ledger says"]
 
 
 def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry) -> list[str]:

@@ -6,13 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import missing_extra
-from tidegate.server.address import listen, loopback_address, token_of, url_of
+from tidegate.server.address import check_token, listen, loopback_address, token_of, url_of
 
 if TYPE_CHECKING:
     from tidegate.server.app import create_app
     from tidegate.server.running import run_server
 
-__all__ = ["create_app", "listen", "loopback_address", "run_server", "token_of", "url_of"]
+__all__ = ["check_token", "create_app", "listen", "loopback_address", "run_server", "token_of", "url_of"]
 
 _LAZY = {"create_app": "app", "run_server": "running"}
 

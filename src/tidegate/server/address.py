@@ -10,6 +10,8 @@ from tidegate.settings import Project
 
 LOOPBACK = {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", "::1": "::1"}
 """The hosts that may be asked for without a token, and the address that each is bound to."""
+LEAST_TOKEN = 16
+"""Characters of a token that other machines may try to guess."""
 
 
 def loopback_address(host: str) -> str:
@@ -56,6 +58,21 @@ def listen(host: str, port: int, *, anywhere: bool = False) -> socket.socket:
             fix="stop what listens there, or choose another: --port 7071 (0 takes any free one)",
         ) from None
     return listener
+
+
+def check_token(token: str, host: str) -> None:
+    """Refuses a token that can be guessed where other machines can try: a server answers thousands of guesses a second.
+
+    Raises:
+        UsageError: it has fewer than ``LEAST_TOKEN`` characters, and ``host`` is not this machine's loopback.
+    """
+    if token and len(token) < LEAST_TOKEN and host.strip("[]").lower() not in LOOPBACK:
+        raise UsageError(
+            "token-too-short",
+            f"the token has fewer than {LEAST_TOKEN} characters",
+            why=f"on {host} others can try one after the other, thousands a second",
+            fix="make one with: openssl rand -hex 32",
+        )
 
 
 def url_of(listener: socket.socket) -> str:

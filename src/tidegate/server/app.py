@@ -120,7 +120,7 @@ def create_app(workspace: Workspace) -> ASGIApp:
     routes: list[BaseRoute] = [Route(path, answers.endpoint(handler)) for path, handler in shown.items()]
     routes += [Route("/health", health_word), Route("/api/v1", listing), Route("/static/{file}", static)]
     routes += mlflow_routes(workspace)
-    routes += native_routes(workspace.store)
+    routes += native_routes(workspace.store, allow_ungated=workspace.project.settings.allow_ungated)
     handlers: dict[Any, Any] = {HTTPException: unanswered}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=_lifespan)
     app.router.redirect_slashes = False

@@ -28,6 +28,7 @@ from starlette.routing import Route
 
 from tidegate import digest as digests
 from tidegate.errors import ConflictError, NotFoundError, RefusedError, TidegateError, UnavailableError, UsageError
+from tidegate.release import audit_write
 from tidegate.store import Store
 from tidegate.store.bucket.keys import no_such_key
 from tidegate.store.ports import Bucket
@@ -96,8 +97,8 @@ class Replies:
                 self._bytes -= len(self._replies.pop(oldest).result().body)
 
 
-def native_routes(store: Store) -> list[Route]:
-    """The routes of every port of a store."""
+def native_routes(store: Store, *, allow_ungated: bool = False) -> list[Route]:
+    """The routes of every port of a store. What is written to a ledger or a pointer must be what the ledger allows."""
     replies, room = Replies(), Room(_MAX_CALLS)
     bucket = store.bucket
     _forget_stale(_incoming(store))
@@ -140,7 +141,9 @@ def native_routes(store: Store) -> list[Route]:
             except (OSError, ClientDisconnect) as error:  # a TimeoutError is an OSError
                 return _refusal(_unread(error))
 
-            return await run_in_threadpool(_answered, lambda: _put_once(replies, bucket, key, source, request))
+            return await run_in_threadpool(
+                _answered, lambda: _put_once(replies, bucket, key, source, request, ungated=allow_ungated)
+            )
 
     async def file(request: Request) -> Response:
         return await run_in_threadpool(_answered, lambda: _file(bucket, request.query_params.get("key", "")))
@@ -266,15 +269,15 @@ def _deleted(bucket: Bucket, key: str) -> Response:
     return Response(status_code=204)
 
 
-def _put_once(replies: Replies, bucket: Bucket, key: str, source: Path, request: Request) -> Response:
+def _put_once(replies: Replies, bucket: Bucket, key: str, source: Path, request: Request, *, ungated: bool) -> Response:
     conditions = [request.headers.get(name, "") for name in (KEY, "if-match", "if-none-match")]
     size = source.stat().st_size
     small = source.read_bytes() if size < _SMALL and conditions[0] else b""
     bound = _bound(conditions[0], f"{request.url.query} {conditions[1:]} {size}", small)
-    return replies.once(bound, lambda: _put(bucket, key, source, request))
+    return replies.once(bound, lambda: _put(bucket, key, source, request, ungated=ungated))
 
 
-def _put(bucket: Bucket, key: str, source: Path, request: Request) -> Response:
+def _put(bucket: Bucket, key: str, source: Path, request: Request, *, ungated: bool) -> Response:
     expected = request.headers.get("if-match")
     if expected is None and request.headers.get("if-none-match") != "*":
         raise UsageError(
@@ -282,6 +285,15 @@ def _put(bucket: Bucket, key: str, source: Path, request: Request) -> Response:
         )
     if _WRITTEN_ONCE.fullmatch(key) and (expected is not None or "/" not in key):
         raise _written_once(key, "written")
+    small = source.read_bytes() if source.stat().st_size < _SMALL else b""
+    problems = audit_write(bucket, key, small, allow_ungated=ungated)
+    if problems:
+        raise RefusedError(
+            "ledger-refused",
+            problems[0],
+            why="what is written to a ledger or a pointer must rest on what is there",
+            fix="take the ways of the public API, such as promote: they write nothing else",
+        )
     try:
         if expected is not None:
             etag = bucket.compare_and_swap(key, source.read_bytes(), expected)

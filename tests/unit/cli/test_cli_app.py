@@ -99,6 +99,24 @@ def test_settings_show_no_secret(capsys, project, how):
         assert "hunter2" not in out + err
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ann:a@b/c:hunter2@host/db",
+        "postgresql://127.0.0.1:1/db?user=ann&password=hunter2",
+        "postgresql://ann:hunter2@127.0.0.1:1/db",
+        "postgresql://ann:hunter2@h:noport/db",
+        "mysql://ann:hunter2@h/db",
+    ],
+)
+def test_no_address_of_a_database_shows_its_password(capsys, project, address):
+    (project / "tidegate.toml").write_text(f'database = "{address}"\n')
+    code, out, err = tidegate(capsys, "run", "list")
+    assert code in {1, 2}
+    assert "error:" in err
+    assert "hunter2" not in out + err
+
+
 def test_pyproject_is_read_when_there_is_no_tidegate_toml(tmp_path):
     (tmp_path / "pyproject.toml").write_text('[tool.tidegate]\nactor = "py"\n[tool.tidegate.models.m]\ntask = "binary"\n')
     deep = tmp_path / "deep" / "er"

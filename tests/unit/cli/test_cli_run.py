@@ -163,3 +163,10 @@ def test_a_mistyped_command_is_guessed(capsys):
     code, _, err = tidegate(capsys, "runs", "list")
     assert code == 2
     assert "Did you mean 'run'?" in err
+
+
+def test_a_list_that_was_cut_says_how_to_go_on(project, capsys):
+    start(project, 6, "x = 1\n")
+    start(project, 8, "x = 1\n")
+    assert "1 at most; go on with: --offset 1" in tidegate(capsys, "run", "list", "--limit", "1")[1]
+    assert "go on" not in tidegate(capsys, "run", "list")[1]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.cli import main
-from tidegate.server import listen
+from tidegate.server import check_token, listen
 
 
 def test_another_host_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,6 +33,20 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, capsys: pyt
     assert stopped.value.code == 1
     assert "port-in-use" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_token_that_can_be_guessed_is_for_this_machine_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEGATE_TOKEN", "too-short")
+    with pytest.raises(SystemExit) as stopped:
+        main(["-C", str(tmp_path), "server", "--host", "0.0.0.0"])
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert "token-too-short" in told
+    assert 'too-short"' not in told
+    check_token("too-short", "127.0.0.1")
+    check_token("long-enough-1234", "0.0.0.0")
 
 
 @pytest.mark.parametrize("command", [["server"], ["ui", "--no-open"], ["server", "--store", "elsewhere"]])

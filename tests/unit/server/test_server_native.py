@@ -20,7 +20,10 @@ from server_client import Answer, Client
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from tidegate import digest as digests
 from tidegate.errors import UnavailableError
+from tidegate.records.ledger import LedgerEntry, Pointer, Promoted
+from tidegate.records.receipt import Baseline
 from tidegate.server import create_app, native
 from tidegate.server.native import Replies, Room
 from tidegate.store.remote.calls import encode
@@ -114,12 +117,39 @@ def test_what_is_written_once_stays(asked: Client, workspace: Workspace, key: st
 
 def test_the_pointer_moves_and_no_folder_becomes_a_file(asked: Client, workspace: Workspace) -> None:
     pointer = "models/delay/current.json"
-    first = value(asked, "PUT", pointer, b"1", if_none_match="*")
-    assert value(asked, "PUT", pointer, b"2", if_match=first.headers["etag"]).status == 201
+    unmoved = digests.canonical(Pointer(model="delay", champion=Baseline(), head=0, head_digest=""))
+    first = value(asked, "PUT", pointer, unmoved, if_none_match="*")
+    assert value(asked, "PUT", pointer, unmoved, if_match="another").status == 412
+    assert value(asked, "PUT", pointer, unmoved, if_match=first.headers["etag"]).status == 201
     assert value(asked, "DELETE", pointer).status == 204
     for key in ("models", "objects", "datasets", "monitoring", "selftest.json"):
         assert value(asked, "PUT", key, b"x", if_none_match="*").status == 403
         assert workspace.store.bucket.find(key) is None
+
+
+@pytest.mark.parametrize("forged", ["made-up receipt", "ungated", "chain", "gap", "no entry"])
+def test_no_forged_entry_comes_into_a_ledger(asked: Client, workspace: Workspace, forged: str) -> None:
+    version, digest = 1, "a" * 64
+    state = workspace.release.state("delay")
+    entry = LedgerEntry(
+        seq=3 if forged == "gap" else 1,
+        at=1,
+        clock="system",
+        actor="eve",
+        event=Promoted(version=version, digest=digest, receipt="b" * 64, previous=Baseline(), ungated=forged == "ungated"),
+        before="c" * 64 if forged == "chain" else state.head_digest,
+    )
+    body = b"{}" if forged == "no entry" else digests.canonical(entry)
+    answer = value(asked, "PUT", f"models/delay/ledger/{entry.seq:08d}.json", body, if_none_match="*")
+    assert (answer.status, answer.json["error"]["code"]) == (403, "ledger-refused")
+    assert workspace.release.history("delay") == []
+
+
+def test_no_pointer_says_what_its_ledger_does_not(asked: Client, workspace: Workspace) -> None:
+    forged = Pointer(model="delay", champion=Baseline(version=1, digest="a" * 64, move=1), head=1, head_digest="b" * 64)
+    answer = value(asked, "PUT", "models/delay/current.json", digests.canonical(forged), if_none_match="*")
+    assert (answer.status, answer.json["error"]["code"]) == (403, "ledger-refused")
+    assert workspace.release.pointer("delay").champion.version == 0
 
 
 @pytest.mark.parametrize(

@@ -152,12 +152,14 @@ def test_who_waits_when_it_is_stopped_is_answered(tmp_path: Path, how: signal.Si
 
 
 def test_with_a_token_other_machines_may_come(tmp_path: Path) -> None:
-    running = Running(tmp_path, "--host", "0.0.0.0", "--store", str(tmp_path / "elsewhere"), TIDEGATE_TOKEN="s3cret")
+    running = Running(tmp_path, "--host", "0.0.0.0", "--store", str(tmp_path / "elsewhere"), TIDEGATE_TOKEN="s3cret-of-16-char")
     with pytest.raises(urllib.error.HTTPError) as refused:
         running.post("runs/create", {"experiment_id": "0"})
     assert refused.value.code == 401
     refused.value.close()
-    request = urllib.request.Request(f"http://127.0.0.1:{running.address[1]}/version", headers={"Authorization": "Bearer s3cret"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{running.address[1]}/version", headers={"Authorization": "Bearer s3cret-of-16-char"}
+    )
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200
     running.stop()

@@ -16,7 +16,7 @@ from tidegate.errors import ConflictError, RefusedError
 from tidegate.release.state import CHAMPION
 from tidegate.server.mlflow.announcing import announce
 from tidegate.server.mlflow.limits import check_length
-from tidegate.server.mlflow.models import Version, check_number, get_model, get_version, version_view, versions_of
+from tidegate.server.mlflow.model_records import Version, check_number, get_model, get_version, version_view, versions_of
 from tidegate.server.mlflow.protocol import Call, MlflowError, both, invalid, missing, route
 from tidegate.workspace import Workspace
 

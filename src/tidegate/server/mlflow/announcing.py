@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.server.mlflow.models import IS_PROMPT, Model, is_prompt
+from tidegate.server.mlflow.model_records import IS_PROMPT, Model, is_prompt
 from tidegate.server.mlflow.webhooks import emit
 from tidegate.workspace import Workspace
 

@@ -12,6 +12,7 @@ Source: ``mlflow/webhooks/delivery.py`` and ``ssrf.py`` of MLflow 3.18; https://
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -128,6 +129,10 @@ class Line(NamedTuple):
         host, port, path, addresses = self.check(url)
         raw = socket.create_connection((addresses[0], port), timeout=TIMEOUT)
         connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+        # The timeout above is between two bytes; this one ends an answer that comes byte by byte.
+        deadline = threading.Timer(TIMEOUT, _hang_up, [connection])
+        deadline.daemon = True
+        deadline.start()
         try:
             secure = url.startswith("https:")
             connection.sock = self.context().wrap_socket(raw, server_hostname=host) if secure else raw
@@ -136,8 +141,14 @@ class Line(NamedTuple):
             text = answer.read(MAX_ANSWER).decode("utf-8", "replace")
             return answer.status, text, answer.headers.get("retry-after", "")
         finally:
+            deadline.cancel()
             connection.close()
             raw.close()
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # it has just ended by itself
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _host(host: str, port: int, *, secure: bool) -> str:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from tidegate.server.mlflow.artifacts import entries, safe_path
 from tidegate.server.mlflow.experiments import active_experiment
-from tidegate.server.mlflow.logged import (
+from tidegate.server.mlflow.logged_records import (
     DELETED,
     STATUSES,
     About,
@@ -29,8 +29,8 @@ from tidegate.server.mlflow.logged import (
     list_logged,
     read_metrics,
 )
-from tidegate.server.mlflow.names import random_name
 from tidegate.server.mlflow.protocol import Call, absent, both, invalid, missing, offset_of, paged, route, shown, wrong
+from tidegate.server.mlflow.random_names import random_name
 from tidegate.server.mlflow.searching import comparisons
 from tidegate.server.mlflow.views import MS, experiment_root, pairs, value_of, within
 from tidegate.store.filter import Attribute, Grammar, Lookup, Tree, matches, parse_filter

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from tidegate.errors import NotFoundError
 from tidegate.records.run import Series
 from tidegate.server.mlflow.limits import check_counts, check_metric_key, check_run_id, params_of, tags_of
-from tidegate.server.mlflow.logged import note_metrics
+from tidegate.server.mlflow.logged_records import note_metrics
 from tidegate.server.mlflow.protocol import (
     Call,
     absent,

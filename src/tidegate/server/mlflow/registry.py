@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from tidegate.server.mlflow.announcing import announce, announced_tags
 from tidegate.server.mlflow.limits import check_key, check_length
-from tidegate.server.mlflow.models import (
+from tidegate.server.mlflow.model_records import (
     ACTIVE,
     ALIAS,
     DELETED,

@@ -15,7 +15,6 @@ from tidegate.errors import TidegateError
 from tidegate.records.run import Experiment, Run, RunState
 from tidegate.server.mlflow.experiments import active_experiment, experiment_of, number_of, page_size, view_type
 from tidegate.server.mlflow.limits import MAX_PARAM, MAX_TAG, check_key, tags_of
-from tidegate.server.mlflow.names import random_name
 from tidegate.server.mlflow.protocol import (
     Call,
     MlflowError,
@@ -29,6 +28,7 @@ from tidegate.server.mlflow.protocol import (
     translated,
     wrong,
 )
+from tidegate.server.mlflow.random_names import random_name
 from tidegate.server.mlflow.views import LATEST_MS, MS, RUN_NAME, run_info, run_view
 from tidegate.workspace import Workspace
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from tidegate.server.mlflow.models import IS_PROMPT
+from tidegate.server.mlflow.model_records import IS_PROMPT
 from tidegate.server.mlflow.protocol import Call, invalid
 from tidegate.store.filter import Attribute, Combination, Comparison, Grammar, Tree, parse_filter, parse_order
 

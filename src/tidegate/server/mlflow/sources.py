@@ -13,8 +13,8 @@ from urllib.parse import unquote_plus, urlsplit
 from tidegate.errors import NotFoundError
 from tidegate.records.model import PackagedFile
 from tidegate.records.run import Artifact
-from tidegate.server.mlflow.logged import find_logged, logged_by_run
-from tidegate.server.mlflow.models import Version, check_number, get_model, get_version, is_prompt, versions_of
+from tidegate.server.mlflow.logged_records import find_logged, logged_by_run
+from tidegate.server.mlflow.model_records import Version, check_number, get_model, get_version, is_prompt, versions_of
 from tidegate.server.mlflow.protocol import MlflowError, invalid
 from tidegate.server.mlflow.stages import canonical_stage
 from tidegate.server.mlflow.views import artifact_root, within

@@ -17,9 +17,9 @@ from tidegate.release.state import PRODUCTION
 from tidegate.server.mlflow.aliases import make_champion, refusing
 from tidegate.server.mlflow.announcing import announce, announced_tags
 from tidegate.server.mlflow.limits import check_key
-from tidegate.server.mlflow.logged import About as LoggedAbout
-from tidegate.server.mlflow.logged import amend_logged
-from tidegate.server.mlflow.models import (
+from tidegate.server.mlflow.logged_records import About as LoggedAbout
+from tidegate.server.mlflow.logged_records import amend_logged
+from tidegate.server.mlflow.model_records import (
     DELETED,
     IS_PROMPT,
     Details,

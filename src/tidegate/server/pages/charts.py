@@ -29,7 +29,10 @@ def stamp(us: int) -> str:
 
 
 def curve(series: Sequence[tuple[str, Bucketed]], axis: str = "step") -> Figure:
-    """One metric over steps (or what ``axis`` calls them), for each run a line and, where it has more points than columns, the band that holds them all."""
+    """One metric over steps (or what ``axis`` calls them): for each run a line.
+
+    Where it has more points than columns, a band holds them all.
+    """
     traces: list[Figure] = []
     for index, (name, found) in enumerate(series):
         colour = PALETTE[index % len(PALETTE)]

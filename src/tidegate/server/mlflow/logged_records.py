@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from tidegate import digest as digests
-from tidegate.server.mlflow.models import amend
+from tidegate.server.mlflow.model_records import amend
 from tidegate.server.mlflow.protocol import MlflowError, missing
 from tidegate.server.mlflow.views import MS, finite
 from tidegate.store.ports import Document
