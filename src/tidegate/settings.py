@@ -50,7 +50,9 @@ class Settings(BaseSettings):
     allow_ungated: bool = Field(
         default=False, description="whether an MLflow client may make a champion that passed no gate; it is recorded as ungated"
     )
-    offline: bool = Field(default=False, description="whether runs are recorded without the store, to be shipped by tidegate sync")
+    offline: bool = Field(
+        default=False, description="whether runs are recorded without the store, to be shipped by tidegate sync"
+    )
     run_id: str = Field(default="", description="the id of the run that every rank of one training writes to; rank 0 begins it")
     now: str = Field(default="", description="a fixed time (ISO 8601) instead of the system's, for replays; records say so")
 
@@ -143,9 +145,7 @@ def load_project(start: Path, flags: Mapping[str, Any] | None = None) -> Project
         )
         for name, field in Settings.model_fields.items()
     ]
-    in_file = _POLICIES in table or not tool.get(_POLICIES)
-    policies = table.get(_POLICIES, {}) if in_file else tool.get(_POLICIES, {})
-    policy_file = folder / (FILE if in_file else "pyproject.toml") if policies else None
+    policies, policy_file = _policies(folder, table, tool)
     return Project(folder, settings, explained, policies, policy_file)
 
 
@@ -153,6 +153,22 @@ def _shown(name: str, value: str) -> str:
     """A setting's value as people and logs may see it."""
     is_secret = Settings.model_fields[name].annotation is SecretStr if name in Settings.model_fields else False
     return "**********" if is_secret and value else without_passwords(value)
+
+
+def read_policies(folder: Path) -> dict[str, Any]:
+    """The policies as they stand in the project's file now: they may be edited while a server runs.
+
+    Raises:
+        UsageError: a file is no TOML any more.
+    """
+    table = _read_toml(folder / FILE) if (folder / FILE).is_file() else {}
+    return _policies(folder, table, _tool_table(folder / "pyproject.toml") or {})[0]
+
+
+def _policies(folder: Path, table: Mapping[str, Any], tool: Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    in_file = _POLICIES in table or not tool.get(_POLICIES)
+    policies = table.get(_POLICIES, {}) if in_file else tool.get(_POLICIES, {})
+    return policies, folder / (FILE if in_file else "pyproject.toml") if policies else None
 
 
 def _refuse_unknown(source: str, layer: Mapping[str, Any]) -> None:

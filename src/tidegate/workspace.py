@@ -31,7 +31,7 @@ from tidegate.records.receipt import Receipt
 from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release, audit_ledger
-from tidegate.settings import Project, load_project, process_rank
+from tidegate.settings import Project, load_project, read_policies, process_rank
 from tidegate.store import Store, object_key, open_remote, open_store
 from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests
@@ -121,14 +121,14 @@ class Workspace:
             workspace.runs.recover()
         return workspace
 
-    @cached_property
+    @property
     def policies(self) -> dict[str, ModelPolicy]:
-        """What is declared about each model, checked.
+        """What is declared about each model now, checked. Read anew each time: a server outlives an edit of the file.
 
         Raises:
             UsageError: a policy cannot be understood; the error names the key and the nearest valid one.
         """
-        return {name: parse_model_policy(name, table) for name, table in self.project.policies.items()}
+        return {name: parse_model_policy(name, table) for name, table in read_policies(self.project.folder).items()}
 
     def policy(self, model: str) -> ModelPolicy:
         """What is declared about one model.
@@ -136,14 +136,15 @@ class Workspace:
         Raises:
             NotFoundError: nothing is declared about it.
         """
-        if model not in self.policies:
+        policies = self.policies
+        if model not in policies:
             raise NotFoundError(
                 "no-policy",
                 f"no policy is declared for {model!r}",
                 why=f"{self.project.policy_file or self.project.folder / 'tidegate.toml'} has no [models.{model}]",
-                fix=nearest(model, list(self.policies)) if self.policies else f"add [models.{model}] and [models.{model}.gate]",
+                fix=nearest(model, list(policies)) if policies else f"add [models.{model}] and [models.{model}.gate]",
             )
-        return self.policies[model]
+        return policies[model]
 
     def version(self, ref: str) -> ModelVersion:
         """The version that ``delay@12``, ``delay@latest`` or ``delay@champion`` names.

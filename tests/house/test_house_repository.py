@@ -55,7 +55,15 @@ def test_no_file_names_a_machine_or_an_index() -> None:
 
 def test_locks_hold_hashes_and_nothing_else_to_download_from() -> None:
     locks = sorted((ROOT / "requirements").glob("*.txt"))
-    assert [lock.stem for lock in locks] == ["bootstrap", "core", "demo", "peers-mlflow2", "peers-mlflow3", "peers-trackers", "test"]
+    assert [lock.stem for lock in locks] == [
+        "bootstrap",
+        "core",
+        "demo",
+        "peers-mlflow2",
+        "peers-mlflow3",
+        "peers-trackers",
+        "test",
+    ]
     for lock in locks:
         text = lock.read_text(encoding="utf-8")
         entries = re.findall(r"^[a-z0-9]\S*==\S+.*\\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", text, re.MULTILINE)

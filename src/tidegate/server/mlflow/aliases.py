@@ -54,8 +54,7 @@ def refusing(version: Version, what: str) -> Generator[None]:
     try:
         yield
     except (RefusedError, ConflictError) as error:
-        restart = ", and restart this server, which reads the file when it starts" if error.code == "gate-not-declared" else ""
-        fix = f"{error.fix}{restart}"
+        fix = error.fix
         why = ". ".join(
             part for part in (f"{error.what}", f"Why: {error.why}" if error.why else "", f"To get there: {fix}") if part
         )

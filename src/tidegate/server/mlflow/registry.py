@@ -150,7 +150,7 @@ def _rename(call: Call) -> Any:
     model = get_model(workspace, shown)
     new = check_model_name(call.text("new_name"), "new_name")
     if new not in {model.name, shown}:
-        if new in workspace.project.policies:  # another gate is declared for that name: nothing may borrow it
+        if new in workspace.policies:  # another gate is declared for that name: nothing may borrow it
             raise MlflowError(
                 "RESOURCE_ALREADY_EXISTS",
                 f"Registered Model (name={new}) already exists: the project declares a policy for a model of that name.",
