@@ -31,7 +31,7 @@ from tidegate.records.receipt import Receipt
 from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release, audit_ledger
-from tidegate.settings import Project, load_project, read_policies, process_rank
+from tidegate.settings import Project, load_project, process_rank, read_policies
 from tidegate.store import Store, object_key, open_remote, open_store
 from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests

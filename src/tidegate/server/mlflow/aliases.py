@@ -54,9 +54,8 @@ def refusing(version: Version, what: str) -> Generator[None]:
     try:
         yield
     except (RefusedError, ConflictError) as error:
-        fix = error.fix
         why = ". ".join(
-            part for part in (f"{error.what}", f"Why: {error.why}" if error.why else "", f"To get there: {fix}") if part
+            part for part in (f"{error.what}", f"Why: {error.why}" if error.why else "", f"To get there: {error.fix}") if part
         )
         code = "RESOURCE_CONFLICT" if isinstance(error, ConflictError) else "PERMISSION_DENIED"
         raise MlflowError(code, f"{version.model.about.shown} version {version.number} cannot {what}: {why}") from None
