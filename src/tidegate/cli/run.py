@@ -14,7 +14,7 @@ from tidegate.errors import NotFoundError, UsageError
 from tidegate.records.run import Run
 from tidegate.store import fetch_object
 from tidegate.store.filter import parse_order
-from tidegate.tracking.comparison import SECTIONS, Comparison, Difference, compare_runs, groups
+from tidegate.tracking.comparison import SECTIONS, Comparison, Difference, groups
 from tidegate.tracking.frame import title_of, value_of
 from tidegate.tracking.rebuild import CodeDiff, restore_code
 from tidegate.tracking.reproducibility import grade, reproducibility
@@ -168,9 +168,8 @@ def compare(
     if len(run_ids) < 2:
         raise UsageError("one-run", "one run has nothing to be compared with", fix=f"tidegate run compare {run_ids[0]} RUN")
     workspace = open_workspace()
-    runs = [workspace.runs.get(run_id) for run_id in run_ids]
     lines = 1_000_000 if code or as_json else _DIFF_LINES
-    comparison = compare_runs(runs, workspace.store.bucket, workspace.project.folder, most_lines=lines)
+    comparison = workspace.runs.compare(run_ids, most_lines=lines)
     if as_json:
         print_json(comparison)
         return

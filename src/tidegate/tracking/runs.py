@@ -12,7 +12,7 @@ from tidegate.frames import Relation
 from tidegate.records.run import Run, Series
 from tidegate.store import Store, fetch_object
 from tidegate.tracking.active import ActiveRun
-from tidegate.tracking.comparison import Comparison, compare
+from tidegate.tracking.comparison import Comparison, compare_runs
 from tidegate.tracking.frame import frame_of
 from tidegate.tracking.inputs import FindSnapshot
 from tidegate.tracking.recovery import recover_runs
@@ -168,9 +168,10 @@ class Runs:
         """All points of one metric, by step."""
         return self._store.series.points(run_id, metric)
 
-    def compare(self, run_ids: list[str]) -> Comparison:
-        """What differs between runs: parameters, tags, metrics, code and packages."""
-        return compare([self.get(run_id) for run_id in run_ids])
+    def compare(self, run_ids: Sequence[str], *, most_lines: int = 400) -> Comparison:
+        """What differs between runs, and only that; for two runs with at most ``most_lines`` lines of their codes' difference."""
+        runs = [self.get(run_id) for run_id in run_ids]
+        return compare_runs(runs, self._store.bucket, self._place.project, most_lines=most_lines)
 
     def artifact(self, run_id: str, name: str) -> Path:
         """A local copy of an artifact, checked against its digest.

@@ -4,11 +4,10 @@ import os
 import pathlib
 import tempfile
 
-import numpy as np
-from observing import NAME, attempt, see
-
 import mlflow
+import numpy as np
 from mlflow import MlflowClient
+from observing import NAME, attempt, see
 
 client = MlflowClient()
 mlflow.set_experiment(NAME)

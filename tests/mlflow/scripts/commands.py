@@ -8,9 +8,8 @@ import subprocess
 import sys
 import tempfile
 
-from observing import NAME, attempt, see
-
 from mlflow import MlflowClient
+from observing import NAME, attempt, see
 
 client = MlflowClient()
 place = pathlib.Path(tempfile.mkdtemp())

@@ -1,5 +1,7 @@
 """Evaluation datasets of MLflow 3."""
 
+import mlflow
+from mlflow import MlflowClient
 from mlflow.genai.datasets import (
     add_dataset_to_experiments,
     create_dataset,
@@ -11,9 +13,6 @@ from mlflow.genai.datasets import (
     set_dataset_tags,
 )
 from observing import NAME, attempt, see
-
-import mlflow
-from mlflow import MlflowClient
 
 client = MlflowClient()
 experiment = mlflow.set_experiment(NAME).experiment_id

@@ -1,10 +1,9 @@
 """The life of experiments."""
 
-from mlflow.entities import ViewType
-from observing import NAME, attempt, see
-
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
+from observing import NAME, attempt, see
 
 client = MlflowClient()
 first = mlflow.create_experiment(f"{NAME} first", tags={"team": "blue", "empty": ""})

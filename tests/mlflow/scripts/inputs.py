@@ -1,12 +1,11 @@
 """Datasets as inputs of runs."""
 
+import mlflow
 import numpy as np
 import pandas as pd
+from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from observing import NAME, attempt, see
-
-import mlflow
-from mlflow import MlflowClient
 
 client = MlflowClient()
 experiment = mlflow.set_experiment(NAME).experiment_id

@@ -1,9 +1,8 @@
 """Logged models of MLflow 3: made, searched, tagged, deleted."""
 
-from observing import NAME, attempt, see
-
 import mlflow
 from mlflow import MlflowClient
+from observing import NAME, attempt, see
 
 client = MlflowClient()
 experiment = mlflow.set_experiment(NAME).experiment_id

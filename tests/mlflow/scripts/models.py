@@ -1,14 +1,13 @@
 """scikit-learn: autolog, log_model, load_model, predict."""
 
+import mlflow
 import numpy as np
+from mlflow import MlflowClient
 from mlflow.models import infer_signature
 from observing import NAME, attempt, see
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.tree import DecisionTreeClassifier
-
-import mlflow
-from mlflow import MlflowClient
 
 client = MlflowClient()
 experiment = mlflow.set_experiment(NAME).experiment_id

@@ -1,9 +1,8 @@
 """Registered models, their versions, tags, aliases and stages."""
 
-from observing import NAME, attempt, see
-
 import mlflow
 from mlflow import MlflowClient
+from observing import NAME, attempt, see
 
 client = MlflowClient()
 mlflow.set_experiment(NAME)

@@ -1,10 +1,9 @@
 """Runs: parameters, tags, states, nesting, resuming, deleting, and the limits of a batch."""
 
-from mlflow.entities import Metric, Param, RunTag
-from observing import NAME, attempt, see
-
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from observing import NAME, attempt, see
 
 client = MlflowClient()
 experiment = mlflow.set_experiment(NAME).experiment_id

@@ -2,11 +2,10 @@
 
 import math
 
-from mlflow.entities import Metric, Param, RunTag, ViewType
-from observing import NAME, attempt, see
-
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag, ViewType
+from observing import NAME, attempt, see
 
 client = MlflowClient()
 experiment = client.create_experiment(NAME)

@@ -3,11 +3,10 @@
 import contextlib
 import time
 
-from mlflow.entities import AssessmentSource, Feedback, SpanEvent
-from observing import NAME, attempt, see
-
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import AssessmentSource, Feedback, SpanEvent
+from observing import NAME, attempt, see
 
 client = MlflowClient()
 experiment = mlflow.set_experiment(NAME).experiment_id

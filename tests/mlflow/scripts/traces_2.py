@@ -3,10 +3,9 @@
 import contextlib
 import time
 
-from observing import NAME, attempt, see
-
 import mlflow
 from mlflow import MlflowClient
+from observing import NAME, attempt, see
 
 client = MlflowClient()
 experiment = mlflow.set_experiment(NAME).experiment_id

@@ -1,9 +1,8 @@
 """What a client sees of a server that lets nothing pass its gate: a champion without a receipt is refused."""
 
-from observing import NAME, attempt
-
 import mlflow
 from mlflow import MlflowClient
+from observing import NAME, attempt
 
 client = MlflowClient()
 mlflow.set_experiment(NAME)

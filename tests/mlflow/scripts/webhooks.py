@@ -1,9 +1,8 @@
 """Webhooks: made, listed, changed, deleted. None of them is ever sent here: they are disabled or see no event."""
 
+from mlflow import MlflowClient
 from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent, WebhookStatus
 from observing import NAME, attempt, see
-
-from mlflow import MlflowClient
 
 client = MlflowClient()
 CREATED = WebhookEvent(WebhookEntity.REGISTERED_MODEL, WebhookAction.CREATED)

@@ -58,3 +58,15 @@ def test_a_run_says_whether_it_can_be_run_again(compared: tuple[Client, list[str
     assert "To run it again" in text
     assert "The code is recorded, with its uncommitted changes" in text
     assert "No lock file was found" in text
+
+
+def test_runs_with_ids_of_other_trackers_are_compared_too(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path)
+    ids = ["4f8a0c6be1d94d3c8a2b7e5f9c1d2e3f", "Rank_0.of-2"]
+    for number, run_id in enumerate(ids):
+        with workspace.runs.start("delay", id=run_id, params={"depth": number}):
+            pass
+    client = Client(create_app(workspace))
+    assert ">depth<" in client.get(f"/compare?run={ids[0]}&run={ids[1]}").text
+    assert client.get(f"/compare?run={ids[0]}&run=..%2Fx").status == 404
+    workspace.store.close()

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from tidegate.errors import NotFoundError, UsageError
+from tidegate.records.names import is_name
 from tidegate.records.run import Bucketed, Run
 from tidegate.server.answers import path_id, query_limit
 from tidegate.server.pages import charts
 from tidegate.server.pages.rendering import Page
 from tidegate.tracking.comparison import SECTIONS, Section
-from tidegate.tracking.comparison import compare_runs as compare
 from tidegate.tracking.rebuild import CodeDiff
 from tidegate.tracking.reproducibility import reproducibility
 from tidegate.tracking.system_metrics import machine_last
@@ -168,10 +168,10 @@ def compare_runs(workspace: Workspace, request: Request) -> Page:
             why=f"a comparison has 2 to {MOST_COMPARED} runs",
             fix="choose some in the table of runs, then Compare",
         )
-    if any(not re.fullmatch(r"[0-9a-z]{24}", run_id) for run_id in ids):
+    if not all(is_name(run_id) for run_id in ids):
         raise NotFoundError("run-not-found", "one of these runs does not exist", fix="choose them in the table of runs")
     runs = [workspace.store.runs.get(run_id) for run_id in ids]
-    comparison = compare(runs, workspace.store.bucket, workspace.project.folder, most_lines=MOST_DIFF_LINES)
+    comparison = workspace.runs.compare(ids, most_lines=MOST_DIFF_LINES)
     names = [
         name
         for name in _most_common([list(run.metrics) for run in runs], MOST_CURVES)
