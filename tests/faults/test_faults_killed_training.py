@@ -31,16 +31,6 @@ FAILURES = {"error", "full"}
 STEPS = 400
 
 
-@pytest.fixture(scope="session")
-def killer(tmp_path_factory):
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    library = tmp_path_factory.mktemp("killer") / "killer.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, HERE / "killer.c", "-ldl"], check=True)
-    return library
-
-
 def train(killer, root, *options, **orders):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KILL_", "COV"))}
     environment |= {"LD_PRELOAD": str(killer), **{f"KILL_{name.upper()}": str(value) for name, value in orders.items()}}

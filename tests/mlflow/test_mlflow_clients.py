@@ -29,7 +29,9 @@ Answer = Callable[[str, str], dict[str, Any]]
 def answer(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Answer]:
     """What a client's script sees of our server. One server per client; the scripts that were selected run two at a time."""
     wanted = [
-        item.callspec.params for item in request.session.items if hasattr(item, "callspec") and "client" in item.callspec.params
+        item.callspec.params
+        for item in request.session.items
+        if hasattr(item, "callspec") and {"client", "name"} <= item.callspec.params.keys()
     ]
     clients = sorted({one["client"] for one in wanted})
     with ThreadPoolExecutor(2) as pool:

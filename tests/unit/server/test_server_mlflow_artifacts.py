@@ -175,6 +175,7 @@ def test_uploads_of_a_killed_server_are_forgotten(workspace: Workspace, monkeypa
     folder = workspace.store.root / "uploads"
     folder.mkdir()
     (folder / "half").write_bytes(b"x")
+    (folder / "gone").symlink_to(folder / "taken")  # as what another server removes between our looking and our asking
     create_app(workspace)
     assert (folder / "half").exists(), "another server may be receiving it"
     monkeypatch.setattr(artifacts, "_STALE_SECONDS", -1)

@@ -44,10 +44,13 @@ def _received(connection):
 
 
 class _LossyLine:
-    """Passes requests on to a server and loses the answers to the next ``losses`` of them, after they were done."""
+    """Passes requests on to a server and loses the answers to the next ``losses`` of them, after they were done.
 
-    def __init__(self, port):
-        self._target = port
+    With ``others`` it goes on to the next of these servers after each loss.
+    """
+
+    def __init__(self, port, *others):
+        self._targets = [port, *others]
         self.losses = 0
         self.requests = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -63,13 +66,14 @@ class _LossyLine:
             threading.Thread(target=self._pass, args=(client,), daemon=True).start()
 
     def _pass(self, client):
-        server = socket.create_connection(("127.0.0.1", self._target))
+        server = socket.create_connection(("127.0.0.1", self._targets[0]))
         threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
         with client, server:
             while answer := _received(server):
                 self.requests += answer.startswith(b"HTTP/1.1 ")
                 if self.losses > 0:
                     self.losses -= 1
+                    self._targets = self._targets[1:] or self._targets
                     client.shutdown(socket.SHUT_RDWR)
                     return
                 client.sendall(answer)
@@ -123,6 +127,25 @@ def test_a_call_whose_answer_was_lost_is_done_once_and_answered(remote, served, 
     assert remote.documents.update(Document("alert", "1", "delay", "done", 1, {}, 1)).revision == 2
     assert line.losses == 0
     assert line.requests == 11
+
+
+def test_a_repetition_that_another_server_gets_is_known_by_its_value(served, tmp_path):
+    with _serving(served) as first, _serving(served) as second:
+        line = _LossyLine(first, second)
+        remote = open_remote(tmp_path / "client", f"http://127.0.0.1:{line.port}")
+        line.losses = 1
+        assert remote.bucket.put_if_absent("ledger/1", b"mine") is True
+        assert remote.bucket.put_if_absent("ledger/1", b"mine") is False
+        line._targets, line.losses = [first, second], 1
+        etag = remote.bucket.compare_and_swap("pointer", b"1", None)
+        line._targets, line.losses = [first, second], 1
+        assert remote.bucket.compare_and_swap("pointer", b"2", etag) == served.bucket.find("pointer").etag
+        line._targets, line.losses = [first, second], 1
+        assert remote.bucket.put_if_absent("pointer", b"mine") is False
+        assert line.losses == 0
+        assert line.requests >= 8
+        remote.close()
+        line.close()
 
 
 def test_somebody_elses_write_is_not_taken_for_a_repetition(remote, served):
@@ -202,6 +225,42 @@ def test_a_server_that_is_away_is_told_as_that(tmp_path, monkeypatch):
     assert caught.value.code == "server-unreachable"
     with pytest.raises(UsageError):
         open_remote(tmp_path, "ftp://somewhere")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.runs.get("a"),
+        lambda store: store.bucket.find("a"),
+        lambda store: store.bucket.local("a"),
+        lambda store: list(store.bucket.keys("a/")),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_server_that_ends_amid_its_answer_is_told_as_that(tmp_path, call, status):
+    listener = socket.create_server(("127.0.0.1", 0))
+    head = f"HTTP/1.1 {status} ?\r\nContent-Length: 100\r\nETag: x\r\nX-Modified-Us: 1\r\n\r\n".encode()
+
+    def answer_half():
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    asked = client.recv(1 << 16)
+                    client.sendall(head if asked.startswith(b"HEAD") else head + b"half")
+
+    answering = threading.Thread(target=answer_half)
+    answering.start()
+    remote = open_remote(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    try:
+        with pytest.raises(UnavailableError) as caught:
+            call(remote)
+    finally:
+        remote.close()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        answering.join()
+    assert caught.value.code == "server-unreachable"
 
 
 def test_a_forked_child_asks_over_a_connection_of_its_own(remote):

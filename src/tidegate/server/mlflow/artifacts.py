@@ -15,6 +15,7 @@ import tempfile
 import time
 import unicodedata
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote, unquote
@@ -236,8 +237,9 @@ def _forget_stale(workspace: Workspace) -> None:
     folder = _uploads(workspace)
     if folder.is_dir():
         for path in folder.iterdir():
-            if path.stat().st_mtime < time.time() - _STALE_SECONDS:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another server of this store had just received it
+                if path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                    path.unlink()
 
 
 async def _download(call: Call) -> Response:

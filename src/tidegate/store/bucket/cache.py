@@ -77,10 +77,11 @@ class LocalCache:
         """Removes what killed downloads left and was last written before ``before_us``; returns the bytes."""
         freed = 0
         for part in self._root.glob(f"*/*{_PART}"):
-            found = part.stat()
-            if found.st_mtime_ns < before_us * 1000:
-                part.unlink(missing_ok=True)
-                freed += found.st_size
+            with suppress(FileNotFoundError):  # it was finished meanwhile
+                found = part.stat()
+                if found.st_mtime_ns < before_us * 1000:
+                    part.unlink()
+                    freed += found.st_size
         return freed
 
     def _path(self, key: str, etag: str) -> Path:

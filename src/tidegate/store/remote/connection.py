@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -45,6 +46,7 @@ class Connection:
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._open()
 
+    @contextmanager
     def ask(
         self,
         method: str,
@@ -53,20 +55,21 @@ class Connection:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-    ) -> BaseHTTPResponse:
-        """Sends a request, again after a failure that may pass, and returns the answer, unread.
+    ) -> Generator[BaseHTTPResponse]:
+        """Sends a request, again after a failure that may pass; the answer, unread, is for the block to read.
 
         Every attempt carries the same key, by which the server knows a repetition. ``body`` is bytes or an open file.
 
         Raises:
-            UnavailableError: the server cannot be reached, or stays overloaded.
+            UnavailableError: the server cannot be reached, stays overloaded, or ends before its answer does.
         """
         sent = {**self._headers, KEY: secrets.token_hex(16), **(headers or {})}
         if self._process != os.getpid():
             self._open()  # a forked child must not write into its parent's connections
         url = f"{self.url}{path}?{urlencode(query)}" if query else self.url + path
         try:
-            return self._pool.request(method, url, body=body, headers=sent, preload_content=False)
+            with self._pool.request(method, url, body=body, headers=sent, preload_content=False) as answer:
+                yield answer
         except HTTPError as error:
             raise UnavailableError(
                 "server-unreachable",
