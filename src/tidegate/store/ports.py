@@ -173,10 +173,10 @@ class RunStore(Protocol):
     """
 
     def create(self, run: Run) -> None:
-        """Adds a run, and its experiment if there is none of that name.
+        """Adds a run, and its experiment if there is none of that name. The same run again changes nothing.
 
         Raises:
-            ConflictError: the experiment is deleted.
+            ConflictError: the experiment is deleted, or another run has that id.
         """
         ...
 

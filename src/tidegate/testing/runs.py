@@ -161,3 +161,13 @@ class RunStoreSuite:
         at_once(8, annotate)
         assert len(runs.get("a").params) == 41
         assert len(runs.search(experiments=["delay"])) == 9
+
+    def test_a_run_that_is_added_again_is_there_once(self, runs: RunStore) -> None:
+        """Because an answer was lost; another run of that id is refused."""
+        runs.create(a_run("a", depth="6"))
+        runs.annotate("a", tags={"team": "ops"})
+        runs.create(a_run("a", depth="6"))
+        assert runs.get("a").tags == {"team": "ops"}
+        with refused(ConflictError):
+            runs.create(a_run("a", at=2))
+        assert [run.id for run in runs.search()] == ["a"]
