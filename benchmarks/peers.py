@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _ENVIRONMENTS = {"mlflow": "mlflow3", "wandb": "trackers", "aim": "trackers"}
 _ROOT = Path(__file__).parents[1] / "build" / "peers"
@@ -50,9 +52,10 @@ def started(name: str, folder: Path) -> Generator[tuple[str, float, int]]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     start = time.perf_counter()
-    with subprocess.Popen(
-        server_command(name, folder, port), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
+    # As everywhere but in a shell that forbids it, Python keeps the bytecode that it compiled.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(server_command(name, folder, port), cwd=folder, env=environment, **quiet) as process:
         try:
             while not _answers(url):
                 if process.poll() is not None or time.perf_counter() - start > _PATIENCE:
