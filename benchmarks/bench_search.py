@@ -1,7 +1,8 @@
 """Searching 100,000 runs with 20 metrics each on SQLite: filter, sort, and a page of 50 runs with everything that hangs on them.
 
 The runs are written straight into the tables. A search is timed whole, from the filter's text to records, in turn over a mix of
-shapes; each shape asks for its first page and for its hundredth. Shapes that look at every run stand outside the mix.
+shapes; each shape asks for its first page and for its hundredth (or last), which starts where the one before it ended. Shapes that look at
+every run stand outside the mix.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from measure import Row, spread
+from tidegate.records.run import Run
 from tidegate.store import Store, open_store
+from tidegate.store.paging import Place, place_after
 
 RUNS = 100_000
 METRICS = 20
 ROUNDS = 12
 PAGE = 50
-FAR = 99 * PAGE
+BEFORE = 99 * PAGE
 START_US = 1_700_000_000_000_000
 
 
@@ -60,28 +63,28 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder))
         _fill(store)
-        asked = [(shape, offset) for shape in [*MIX, *WHOLE] for offset in (0, FAR)]
-        seconds: dict[tuple[Shape, int], list[float]] = {key: [] for key in asked}
+        asked = [(shape, place) for shape in [*MIX, *WHOLE] for place in (Place(), _far(store, shape))]
+        seconds: dict[tuple[Shape, Place], list[float]] = {key: [] for key in asked}
         for turn in range(ROUNDS + 1):
-            for shape, offset in asked:
+            for shape, place in asked:
                 started = time.perf_counter()
-                _ask(store, shape, offset)
+                _ask(store, shape, place, PAGE)
                 if turn:
-                    seconds[shape, offset].append(time.perf_counter() - started)
+                    seconds[shape, place].append(time.perf_counter() - started)
         store.close()
     rows = [
-        _percentile("search, mix, first pages, p95", [seconds[shape, 0] for shape in MIX]),
-        _percentile("search, mix, pages 1 and 100, p95", [seconds[shape, offset] for shape in MIX for offset in (0, FAR)]),
+        _percentile("search, mix, first pages, p95", [seconds[shape, Place()] for shape in MIX]),
+        _percentile("search, mix, pages 1 and 100, p95", [seconds[key] for key in asked if key[0] in MIX]),
     ]
     return rows + [
         Row(
-            f"search: {shape.name}{', page 100' if offset else ''}",
+            f"search: {shape.name}" + (f", page {place.total // PAGE + 1}" if place.total else ""),
             statistics.median(values) * 1000,
             "ms",
             spread(values, scale=1000),
             note="" if shape in MIX else "looks at every run; outside the mix",
         )
-        for (shape, offset), values in seconds.items()
+        for (shape, place), values in seconds.items()
     ]
 
 
@@ -92,9 +95,20 @@ def _percentile(name: str, groups: list[list[float]]) -> Row:
     )
 
 
-def _ask(store: Store, shape: Shape, offset: int) -> int:
-    names = [shape.experiment] if shape.experiment else []
-    return len(store.runs.search(experiments=names, where=shape.where, order_by=shape.order_by, limit=PAGE, offset=offset))
+def _far(store: Store, shape: Shape) -> Place:
+    found = _ask(store, shape, Place(), BEFORE + 1)
+    return place_after(found[: (len(found) - 1) // PAGE * PAGE], shape.order_by, Place())
+
+
+def _ask(store: Store, shape: Shape, place: Place, limit: int) -> list[Run]:
+    return store.runs.search(
+        experiments=[shape.experiment] if shape.experiment else [],
+        where=shape.where,
+        order_by=shape.order_by,
+        limit=limit,
+        offset=place.offset,
+        since=place.since,
+    )
 
 
 def _fill(store: Store) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from tidegate.errors import TidegateError
 from tidegate.records.pipeline import StepRun
 from tidegate.records.run import Artifact, Bucketed, Environment, Experiment, Run, RunInput, RunState, Series
+from tidegate.store.paging import Value
 
 
 class Blob(NamedTuple):
@@ -226,12 +227,14 @@ class RunStore(Protocol):
         order_by: str = "",
         limit: int | None = 100,
         offset: int = 0,
+        since: Value | None = None,
         deleted: bool | None = False,
     ) -> list[Run]:
         """Runs of these experiments (none named: of all) that match a filter (see ``tidegate.store.filter``).
 
         Newest first by default and after ``order_by``; missing values come last in both directions, NaN just before them.
-        ``deleted`` None takes deleted and other runs.
+        ``offset`` counts from the first run whose value of the leading order is not before ``since`` (None: from the first run):
+        that makes a far page as cheap as the first, see ``tidegate.store.paging``. ``deleted`` None takes deleted and other runs.
 
         Raises:
             UsageError: the filter or the order cannot be understood.

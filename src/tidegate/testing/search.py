@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from tidegate.errors import UsageError
 from tidegate.records.run import Run, RunInput, RunState
 from tidegate.store.filter import Sort, matches, parse_filter, parse_order
+from tidegate.store.paging import Place, Value, place_after
 from tidegate.store.ports import Batch, RunStore, SeriesStore
 from tidegate.testing.expecting import refused
 from tidegate.testing.series import of_points
@@ -46,6 +48,13 @@ def in_order(runs: list[Run], sorts: list[Sort]) -> list[Run]:
         nan = [run for run in ordered if _is_nan(values[run.id])]
         ordered = [*present, *nan, *[run for run in ordered if values[run.id] is None]]
     return ordered
+
+
+def _one_page_after_another(runs: RunStore, where: str, order: str) -> Iterator[str]:
+    place = Place()
+    while page := runs.search(where=where, order_by=order, limit=13, offset=place.offset, since=place.since):
+        yield from (run.id for run in page)
+        place = place_after(page, order, place)
 
 
 class _Reversed:
@@ -203,6 +212,28 @@ class SearchSuite:
                     for run in runs.search(where=where, order_by=order, limit=13, offset=offset)
                 ]
                 assert pages == whole, (where, order)
+                assert list(_one_page_after_another(runs, where, order)) == whole, (where, order)
+
+    def test_a_place_of_the_wrong_kind_is_refused(self, runs: RunStore) -> None:
+        wrong: list[tuple[str, Value]] = [
+            ("metrics.loss", "x"),
+            ("params.depth", 1),
+            ("", 2**63),
+            ("min(metrics.loss)", ""),
+            ("name", 0.5),
+        ]
+        for order, since in wrong:
+            with refused(UsageError):
+                runs.search(order_by=order, since=since)
+
+    def test_a_page_starts_where_the_last_one_ended_whatever_came_in_between(self, runs: RunStore) -> None:
+        for number in range(10):
+            runs.create(Run(id=f"r{number}", experiment="e", name="n", state=RunState.FINISHED, started_at=100 - number))
+        first = runs.search(limit=4)
+        runs.create(Run(id="new", experiment="e", name="n", state=RunState.FINISHED, started_at=1000))
+        place = place_after(first, "", Place())
+        second = runs.search(limit=4, offset=place.offset, since=place.since)
+        assert [run.id for run in second] == ["r4", "r5", "r6", "r7"]
 
     def test_experiments_and_deletion_narrow_it(self, runs: RunStore, series: SeriesStore) -> None:
         """Several experiments are any of them; deleted runs come when they are asked for."""

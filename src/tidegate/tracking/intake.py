@@ -163,16 +163,7 @@ class Intake:
         for key in list(FolderBucket(self.folder).keys(OBJECTS)):
             with suppress(NotFoundError):  # a link, or no file: what a note refers to is asked for again, and told
                 put_object(self._store.bucket, self._beside(key))
-        try:
-            self._store.runs.get(run.id)
-        except NotFoundError:
-            try:
-                self._store.runs.create(run)
-            except Exception:
-                with suppress(NotFoundError):
-                    self._store.runs.get(run.id)  # another process was faster
-                    return
-                raise
+        self._store.runs.create(run)  # which changes nothing where another process was faster
 
     def _apply(self, opening: Opening, frames: Sequence[Frame]) -> None:
         """Brings the frames of one chunk into the store. Whatever is not a point may be repeated, so it comes first."""

@@ -321,25 +321,43 @@ def translated(error: TidegateError) -> MlflowError:
     return MlflowError("BAD_REQUEST", sentence)
 
 
+class _Offset(msgspec.Struct, frozen=True):
+    offset: int = 0
+
+
 def offset_of(token: str) -> int:
-    """Where a page starts.
+    """Where a page starts, of what is paged by an offset.
+
+    Raises:
+        MlflowError: the token is none of ours.
+    """
+    found = page_start(token, _Offset).offset
+    if not 0 <= found < 2**53:
+        raise invalid("Invalid page token, its offset is out of range")
+    return found
+
+
+def page_start(token: str, kind: type[T]) -> T:
+    """What a page token tells; of the first page, which has none, what ``kind()`` is.
 
     Raises:
         MlflowError: the token is none of ours.
     """
     if not token:
-        return 0
+        return kind()
     try:
-        found = msgspec.json.decode(base64.b64decode(token, validate=True), type=dict[str, int])["offset"]
-    except (binascii.Error, msgspec.MsgspecError, KeyError, ValueError):
+        return msgspec.json.decode(base64.b64decode(token, validate=True), type=kind)
+    except (binascii.Error, msgspec.MsgspecError, ValueError):
         raise invalid("Invalid page token, could not base64-decode") from None
-    if not 0 <= found < 2**53:
-        raise invalid("Invalid page token, its offset is out of range")
-    return found
+
+
+def page_token(place: Any) -> str:
+    """The token from which ``page_start`` reads ``place`` again."""
+    return base64.b64encode(msgspec.json.encode(place)).decode()
 
 
 def paged(items: Sequence[T], limit: int, offset: int) -> tuple[list[T], str]:
     """The first ``limit`` of ``items``, which start at ``offset`` of all, and the token of the next page (empty: no more)."""
     if len(items) <= limit:
         return list(items), ""
-    return list(items[:limit]), base64.b64encode(msgspec.json.encode({"offset": offset + limit})).decode()
+    return list(items[:limit]), page_token(_Offset(offset + limit))

@@ -21,8 +21,8 @@ from tidegate.server.mlflow.protocol import (
     both,
     invalid,
     missing,
-    offset_of,
-    paged,
+    page_start,
+    page_token,
     route,
     shown,
     translated,
@@ -30,6 +30,7 @@ from tidegate.server.mlflow.protocol import (
 )
 from tidegate.server.mlflow.random_names import random_name
 from tidegate.server.mlflow.views import LATEST_MS, MS, RUN_NAME, run_info, run_view
+from tidegate.store.paging import Place, place_after
 from tidegate.workspace import Workspace
 
 _STATES = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
@@ -204,16 +205,31 @@ def _search(call: Call) -> Any:
         default = experiment_of(call.workspace, "0")
         experiments[default.name] = default
     size, deleted = page_size(call, _PAGE), view_type(call, "run_view_type")
-    offset = offset_of(call.text("page_token", default=""))
+    place = _place(call.text("page_token", default=""))
     where, order_by = call.text("filter", default=""), ", ".join(call.texts("order_by"))
     if not experiments:
         return {}
     found = call.workspace.store.runs.search(
-        experiments=list(experiments), where=where, order_by=order_by, limit=size + 1, offset=offset, deleted=deleted
+        experiments=list(experiments),
+        where=where,
+        order_by=order_by,
+        limit=size + 1,
+        offset=place.offset,
+        since=place.since,
+        deleted=deleted,
     )
-    page, token = paged(found, size, offset)
+    page = found[:size]
     answer: dict[str, Any] = {"runs": [run_view(run, experiments[run.experiment]) for run in page]} if page else {}
-    return answer | ({"next_page_token": token} if token else {})
+    if len(found) > size:
+        answer["next_page_token"] = page_token(place_after(page, order_by, place))
+    return answer
+
+
+def _place(token: str) -> Place:
+    place = page_start(token, Place)
+    if place.offset >= 0 <= place.total and max(place.offset, place.total) < 2**53:
+        return place
+    raise invalid("Invalid page token, its offset is out of range")
 
 
 def _log_parameter(call: Call) -> Any:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tidegate.errors import ConflictError, NotFoundError
 from tidegate.records.run import Environment, Run, RunInput, RunState
+from tidegate.store.paging import Value
 from tidegate.store.ports import RunStore
 from tidegate.store.sql.assembly import assembled
 from tidegate.store.sql.database import Database
@@ -163,6 +164,7 @@ class SqlRuns:
         order_by: str = "",
         limit: int | None = 100,
         offset: int = 0,
+        since: Value | None = None,
         deleted: bool | None = False,
     ) -> list[Run]:
         with self._database.read() as connection:
@@ -173,6 +175,7 @@ class SqlRuns:
                 order_by=order_by,
                 limit=limit,
                 offset=offset,
+                since=since,
                 deleted=deleted,
             )
             return assembled(connection, rows)

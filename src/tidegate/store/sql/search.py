@@ -20,7 +20,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
+from tidegate.errors import UsageError
 from tidegate.store.filter import Combination, Comparison, Sort, Tree, parse_filter, parse_order
+from tidegate.store.paging import Value, leading_order
 from tidegate.store.sql.conditions import (
     BY_NAME_AND_RUN,
     KEYED,
@@ -54,6 +56,7 @@ class _Asked(NamedTuple):
     deleted: bool | None
     limit: int | None
     offset: int
+    since: Value | None
     dialect: str
 
 
@@ -76,11 +79,15 @@ def found_runs(
     order_by: str,
     limit: int | None,
     offset: int,
+    since: Value | None,
     deleted: bool | None,
 ) -> Sequence[Any]:
     """One page of the matching rows of ``runs``, each with its experiment's name as ``experiment``. See ``RunStore.search``."""
     tree = parse_filter(where)
     sorts = parse_order(order_by)
+    sorts = sorts or [leading_order(sorts)]
+    if since is not None:
+        _check_since(since, sorts[0])
     numbers: list[int] = []
     if experiments:
         named = sa.select(experiments_table.c.id).where(experiments_table.c.name.in_(experiments))
@@ -94,6 +101,7 @@ def found_runs(
         deleted=deleted,
         limit=limit,
         offset=offset,
+        since=since,
         dialect=connection.dialect.name,
     )
     return _rows(connection, _ids(connection, asked))
@@ -121,7 +129,7 @@ def _ids(connection: Connection, asked: _Asked) -> list[str]:
     if best is not None and not best.fitting:
         return []
     if asked.limit is not None:
-        first = asked.sorts[0] if asked.sorts else Sort("attributes", "started_at", descending=True)
+        first = asked.sorts[0]
         if first.space == "metrics" or first.space in KEYED:
             page = _walk_values(connection, asked, first, best)
             if page is not None:
@@ -160,11 +168,12 @@ def _walk_values(connection: Connection, asked: _Asked, first: Sort, best: _Driv
     others = asked._replace(terms=[term for term in asked.terms if not _concerns(term, first)])
     order = column.desc() if first.descending else column.asc()
     query = _ordered(asked, _select(table, hint, others), asked.sorts[1:], order)
-    values = query.where(*mine, column.is_not(None), *narrow)
+    beyond = [] if asked.since is None else [_from(column, first, asked.since)]
+    values = query.where(*mine, column.is_not(None), *narrow, *beyond)
     limit, offset = asked.limit or 0, asked.offset
     bounded = False
     if best is not None and best.fitting <= _MOST_COUNTED and not narrow and first.aggregate == "last":
-        behind = _boundary(connection, asked, table, column, hint, mine, first, best)
+        behind = _boundary(connection, asked, table, column, hint, [*mine, *beyond], first, best)
         if behind is not None:
             values, bounded = values.where(behind), True
     page = _run(connection, values, limit, offset)
@@ -174,20 +183,23 @@ def _walk_values(connection: Connection, asked: _Asked, first: Sort, best: _Driv
         return None
     if any(_concerns(term, first) for term in asked.terms):  # then a run without a value does not match
         return page
-    return _with_the_rest(connection, asked, first, values, query.where(*mine, column.is_(None)))
+    return _with_the_rest(connection, asked, page, values, query.where(*mine, column.is_(None)))
 
 
-def _with_the_rest(connection: Connection, asked: _Asked, first: Sort, values: sa.Select[Any], nan: sa.Select[Any]) -> list[str]:
-    """The page, where the runs with a value are too few for it."""
-    wanted = asked.offset + (asked.limit or 0)
-    ids = _run(connection, values, wanted, 0)
+def _with_the_rest(
+    connection: Connection, asked: _Asked, page: list[str], values: sa.Select[Any], nan: sa.Select[Any]
+) -> list[str]:
+    """The page, where the runs with a value are too few for it; ``page`` are those found."""
+    first, skipped = asked.sorts[0], 0 if page else asked.offset
+    wanted = skipped + (asked.limit or 0)
+    ids = page or _run(connection, values, wanted, 0)
     if len(ids) < wanted and first.space == "metrics":
         ids += _run(connection, nan, wanted - len(ids), 0)
     if len(ids) < wanted:
-        missing = condition(Comparison(first.space, first.name, "is null", None), asked.dialect)
-        rest = _ordered(asked, _select(runs, "", asked).where(missing), asked.sorts[1:])
+        missing = Comparison(first.space, first.name, "is null", None)  # the rarest, so it is asked first
+        rest = _ordered(asked, _select(runs, "", asked._replace(terms=[missing, *asked.terms])), asked.sorts[1:])
         ids += _run(connection, rest, wanted - len(ids), 0)
-    return ids[asked.offset :]
+    return ids[skipped:]
 
 
 def _walk_pays(connection: Connection, asked: _Asked, best: _Driver | None) -> bool:
@@ -228,6 +240,13 @@ def _boundary(
     return column >= value if first.descending else column <= value
 
 
+def _from(column: ColumnElement[Any], sort: Sort, since: Value) -> ColumnElement[bool]:
+    """Whether a value does not come before ``since``."""
+    if _is_number(sort):
+        return fits_number(column, "<=" if sort.descending else ">=", since)
+    return column <= since if sort.descending else column >= since
+
+
 def _source(first: Sort) -> tuple[Any, ColumnElement[Any], str]:
     if first.space == "metrics":
         table = metrics.alias("walked")
@@ -242,6 +261,15 @@ def _concerns(term: Tree, first: Sort) -> TypeGuard[Comparison]:
         return False
     same = (term.space, term.name, term.aggregate) == (first.space, first.name, first.aggregate)
     return same and not term.operator.startswith("is ") and (first.space != "metrics" or term.operator != "!=")
+
+
+def _check_since(since: Value, sort: Sort) -> None:
+    if isinstance(since, str) == _is_number(sort) or (isinstance(since, int) and not -(2**63) <= since < 2**63):
+        raise UsageError("bad-page", f"a page cannot start at {str(since)[:40]!r}", fix="go on from what the last page gave")
+
+
+def _is_number(sort: Sort) -> bool:
+    return sort.space == "metrics" or (sort.space == "attributes" and sort.name in NUMBERS)
 
 
 # Driving.
@@ -333,6 +361,8 @@ def _ordered(asked: _Asked, query: sa.Select[Any], sorts: Sequence[Sort], *leadi
             column = table.c.value
             ranks = [column.is_(None)]
         clauses += [*ranks, column.desc() if sort.descending else column.asc()]
+        if asked.since is not None and sort is asked.sorts[0]:
+            query = query.where(sa.or_(_from(column, sort, asked.since), *ranks))
     named = {(sort.space, sort.name) for sort in asked.sorts}
     ties = [
         clause
