@@ -215,6 +215,7 @@ class SearchSuite:
                 assert list(_one_page_after_another(runs, where, order)) == whole, (where, order)
 
     def test_a_place_of_the_wrong_kind_is_refused(self, runs: RunStore) -> None:
+        """A text where numbers are sorted, and the other way round."""
         wrong: list[tuple[str, Value]] = [
             ("metrics.loss", "x"),
             ("params.depth", 1),
@@ -227,6 +228,7 @@ class SearchSuite:
                 runs.search(order_by=order, since=since)
 
     def test_a_page_starts_where_the_last_one_ended_whatever_came_in_between(self, runs: RunStore) -> None:
+        """A newer run moves no other one onto the page before."""
         for number in range(10):
             runs.create(Run(id=f"r{number}", experiment="e", name="n", state=RunState.FINISHED, started_at=100 - number))
         first = runs.search(limit=4)
