@@ -36,15 +36,23 @@ class Slicing:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """[n] labels and predictions with what groups and weighs them. Binary: labels 0/1, predictions are probabilities or 0/1.
+    """Labels and predictions with what groups and weighs them, [n] each unless it is said otherwise.
 
-    Multiclass labels and predictions are codes of classes.
+    Binary: labels 0/1, predictions are probabilities or 0/1. Multiclass: labels are codes of ``classes``; predictions are codes,
+    or [n, K] probabilities. Multilabel: [n, K] labels 0/1 and probabilities or 0/1 of the labels named in ``classes``.
+    Ranking: relevance of at least 0, and scores within ``queries``. Scores: no labels (zeros); predictions are the scores of items.
     """
 
     task: str
     labels: Floats
     candidate: Floats
     champion: Floats | None = None
+    anchor: Floats | None = None
+    """Predictions of the version that was last proven better."""
+    classes: list[str] = field(default_factory=list[str])
+    queries: Groups | None = None
+    keys: NDArray[Any] | None = None
+    """What names each row for a reader, as text; None: its number does."""
     clusters: Groups | None = None
     weights: Floats | None = None
     slices: dict[str, Slicing] = field(default_factory=dict[str, Slicing])
@@ -54,7 +62,7 @@ class Evidence:
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return self.labels.size
+        return len(self.labels)
 
     @property
     def cluster_count(self) -> int | None:
@@ -68,6 +76,10 @@ class Evidence:
             labels=self.labels[rows],
             candidate=self.candidate[rows],
             champion=None if self.champion is None else self.champion[rows],
+            anchor=None if self.anchor is None else self.anchor[rows],
+            classes=self.classes,
+            queries=None if self.queries is None else self.queries[rows],
+            keys=None if self.keys is None else self.keys[rows],
             clusters=None if self.clusters is None else self.clusters[rows],
             weights=None if self.weights is None else self.weights[rows],
             hard=self.hard,

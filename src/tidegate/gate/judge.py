@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tidegate import frames
 from tidegate.errors import BadInputError, NotFoundError, TidegateError, UsageError
 from tidegate.frames import Columns, Connection, Relation
+from tidegate.gate.case import Subject
 from tidegate.gate.evidence import read_evidence
-from tidegate.gate.policy import policy_digest
+from tidegate.gate.policy import COMPARING, policy_digest
 from tidegate.gate.report import Heading, as_problem, build_report, refused
 from tidegate.records.dataset import Snapshot
 from tidegate.records.model import ModelVersion
@@ -135,7 +136,8 @@ def judge(
             f"{champion.ref} was trained on {snapshot.ref}, which flatters it",
             "judge on a newer snapshot",
         )
-    return Judgement(build_report(reading, check, heading), columns)
+    subject = Subject(candidate=candidate, champion=champion, snapshot=snapshot)
+    return Judgement(build_report(reading, check, heading, subject), columns)
 
 
 def _as_check(policy: ModelPolicy, gate: GatePolicy, with_champion: bool) -> CheckPolicy:
@@ -149,7 +151,9 @@ def _as_check(policy: ModelPolicy, gate: GatePolicy, with_champion: bool) -> Che
         key=gate.key,
         cluster=gate.cluster,
         weight=gate.weight,
+        query=gate.query,
         seed=gate.seed,
+        explore=gate.explore,
     )
 
 
@@ -172,7 +176,7 @@ def _refuse_unfair(
     if candidate.manifest.task not in {policy.task, "unknown"}:
         what = f"{candidate.ref} is a model for {candidate.manifest.task}, the policy is for {policy.task}"
         problems.append(Problem(code="task-differs", what=what, fix="mend the policy's task, or train the other kind of model"))
-    if not rival and any(rule.test != "floor" for rule in gate.rules):
+    if not rival and any(rule.test in COMPARING for rule in gate.rules):
         what = "there is no champion yet and no baseline is declared, so there is nothing to compare with"
         problems.append(
             Problem(code="no-baseline", what=what, fix=f'add [models.{candidate.name}.gate.baseline], such as kind = "constant"')

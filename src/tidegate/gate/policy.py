@@ -47,6 +47,38 @@ _DURATIONS = {
 }
 
 
+_SLICED = ("slices", "slice_mode")
+KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "superior": (("metric", "margin", "relative_margin", "costs", *_SLICED), ("metric",)),
+    "not_worse": (("metric", "margin", "relative_margin", "costs", *_SLICED), ("metric",)),
+    "floor": (("metric", "value", "costs", *_SLICED), ("metric", "value")),
+    "golden": (("rows", "tolerance"), ("rows",)),
+    "flips": (("value", "metric", *_SLICED), ("value",)),
+    "gap": (("metric", "value", "margin", "costs", "slices"), ("metric", "slices")),
+    "latency": (("value", "relative"), ("value",)),
+    "size": (("value", "relative"), ("value",)),
+    "schema": ((), ()),
+    "leakage": (("columns", "group", "time", "near", "value"), ()),
+    "freshness": (("max_age", "time"), ("max_age",)),
+    "label_coverage": (("value", *_SLICED), ("value",)),
+}
+"""Which keys each test takes, and which it cannot do without."""
+COMPARING = {"superior", "not_worse", "flips"}
+"""Tests that ask for a champion."""
+ABOUT_MODELS = {"latency", "size", "schema", "leakage", "freshness"}
+"""Tests of models and snapshots: a file of predictions cannot answer them."""
+SHARES = {"flips", "leakage", "label_coverage"}
+"""Tests whose value is a share of rows."""
+_DEFAULTS = {name: getattr(Rule(test="schema"), name) for name in Rule.__struct_fields__ if name != "test"}
+_EXAMPLES = {
+    "metric": '"log_loss"',
+    "value": "0.8",
+    "rows": '"is_golden"',
+    "slices": '["region"]',
+    "max_age": '"30d"',
+}
+
+
 def load_check_policy(path: Path) -> CheckPolicy:
     """Reads the policy file of a standalone check.
 
@@ -83,10 +115,16 @@ def parse_check_policy(mapping: Mapping[str, Any]) -> CheckPolicy:
             raise UsageError("bad-policy", f"{key} of the policy names no column", fix=f'write {key} = "COLUMN"')
     for position, rule in enumerate(policy.rules):
         check_rule(rule, policy.task, f"rules[{position}]")
-        if rule.test != "floor" and not policy.champion:
+        if rule.test in ABOUT_MODELS:
+            raise UsageError(
+                "rule-needs-project",
+                f"rules[{position}] ({rule.test}) asks about models and snapshots, which a file of predictions cannot answer",
+                fix="move it to [models.NAME.gate] of a project, where tidegate gate NAME@VERSION judges it",
+            )
+        if rule.test in COMPARING and not policy.champion:
             raise UsageError(
                 "rule-needs-champion",
-                f"rules[{position}] ({rule.metric}, {rule.test}) compares with a champion, but the policy names no champion column",
+                f"rules[{position}] ({rule.metric or 'rows'}, {rule.test}) compares with a champion, but the policy names no champion column",
                 fix='add champion = "COLUMN", or use test = "floor" with a value',
             )
     return policy
@@ -126,29 +164,49 @@ def check_rule(rule: Rule, task: str, where: str) -> None:
     """Refuses a rule that cannot be followed.
 
     Raises:
-        UsageError: unknown metric; a margin that is negative or not finite; a floor without a value, a value without a floor.
+        UsageError: unknown metric; a key that the test does not take, or one that it needs and lacks; a number out of range.
     """
-    parse_metric(rule.metric, task)
-    if not math.isfinite(rule.margin) or rule.margin < 0:
-        raise UsageError(
-            "bad-margin",
-            f"{where}.margin is {rule.margin:g}",
-            why="a margin is an amount in the metric's unit, never negative; the metric itself says which direction is good",
-            fix="write 0.005, not -0.005",
-        )
-    if rule.test == "floor":
-        if rule.value is None or not math.isfinite(rule.value):
+    allowed, needed = KEYS[rule.test]
+    _check_keys_of_test(rule, allowed, needed, where)
+    if "metric" in allowed and rule.metric:
+        parse_metric(rule.metric, task)
+    for key in ("margin", "relative_margin"):
+        margin = getattr(rule, key)
+        if margin is not None and (not math.isfinite(margin) or margin < 0):
             raise UsageError(
-                "floor-needs-value", f"{where} is a floor without a value", fix="add value = 0.8, the worst that you accept"
+                "bad-margin",
+                f"{where}.{key} is {margin:g}",
+                why="a margin is an amount in the metric's unit, or a share, never negative; the metric itself says which direction is good",
+                fix="write 0.005, not -0.005",
             )
-        if rule.margin:
-            raise UsageError("bad-margin", f"{where} is a floor and has a margin", fix="move the margin into value")
-    elif rule.value is not None:
+    if rule.margin and rule.relative_margin is not None:
+        raise UsageError("bad-margin", f"{where} has a margin and a relative_margin", fix="keep one of them")
+    if rule.value is not None and not math.isfinite(rule.value):
+        raise UsageError("bad-value", f"{where}.value is {rule.value:g}", fix="write a finite number")
+    if rule.test in SHARES and rule.value is not None and not 0 <= rule.value <= 1:
         raise UsageError(
-            "value-without-floor", f"{where} has a value but its test is {rule.test!r}", fix='use margin, or test = "floor"'
+            "bad-value", f"{where}.value is {rule.value:g}", why="it is a share of rows", fix="write a number from 0 to 1"
         )
+    if rule.near is not None and not 0 < rule.near <= 1:
+        raise UsageError(
+            "bad-value", f"{where}.near is {rule.near:g}", why="it is a similarity", fix="write a number above 0, at most 1"
+        )
+    if rule.max_age:
+        parse_duration(rule.max_age)
     if len(set(rule.slices)) != len(rule.slices):
         raise UsageError("bad-slices", f"{where}.slices names a column twice", fix="name each column once")
+
+
+def _check_keys_of_test(rule: Rule, allowed: tuple[str, ...], needed: tuple[str, ...], where: str) -> None:
+    for key, default in _DEFAULTS.items():
+        if getattr(rule, key) != default and key not in allowed:
+            raise UsageError(
+                "key-not-for-test",
+                f"{where} has {key}, which the test {rule.test!r} does not take",
+                fix=f"{rule.test} takes: {', '.join(allowed) or 'nothing else'}",
+            )
+        if key in needed and getattr(rule, key) == default:
+            raise UsageError("rule-incomplete", f"{where} ({rule.test}) lacks {key}", fix=f"add {key} = {_EXAMPLES[key]}")
 
 
 def _check_model(policy: ModelPolicy, name: str) -> None:

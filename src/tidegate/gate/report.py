@@ -8,8 +8,9 @@ import msgspec
 
 from tidegate import digest
 from tidegate.errors import TidegateError
-from tidegate.gate.decide import decide
+from tidegate.gate.case import Case, Subject
 from tidegate.gate.evidence import Reading
+from tidegate.gate.rules import decide
 from tidegate.records.policy import CheckPolicy
 from tidegate.records.report import SCHEMA, Problem, Report, RuleResult
 from tidegate.records.verdict import Verdict, worst
@@ -26,13 +27,14 @@ class Heading:
     policy_digest: str = ""
 
 
-def build_report(reading: Reading, policy: CheckPolicy, heading: Heading) -> Report:
+def build_report(reading: Reading, policy: CheckPolicy, heading: Heading, subject: Subject | None = None) -> Report:
     """Judges every rule on what was read. Problems make it INVALID; then no rule is judged."""
     evidence = reading.evidence
     problems = list(reading.problems)
     rules: list[RuleResult] = []
     if evidence is not None and not problems:
-        rules = [decide(rule, evidence, confidence=policy.confidence, seed=policy.seed) for rule in policy.rules]
+        case = Case(evidence=evidence, subject=subject)
+        rules = [decide(rule, case, confidence=policy.confidence, seed=policy.seed) for rule in policy.rules]
         problems += [
             Problem(code="rule-not-computable", what=rule.reason, fix="change the rule or the columns")
             for rule in rules

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.judge import OUTPUTS
-from tidegate.gate.measure import measure, shortage
-from tidegate.gate.metrics import Metric
+from tidegate.gate.metrics import Metric, shortage
 from tidegate.monitoring.performance import CONFIDENCE
 from tidegate.monitoring.profile import numbers
 from tidegate.stats.estimate import UNKNOWN, Estimate, Floats
@@ -41,4 +40,4 @@ def score(metric: Metric, task: str, labels: Floats, outputs: Mapping[str, NDArr
     evidence = Evidence(task=task, labels=labels, candidate=predictions)
     if not np.isfinite(predictions).all() or not np.isfinite(labels).all() or shortage(metric, evidence)[0]:
         return UNKNOWN
-    return measure(metric, evidence, confidence=CONFIDENCE, rng=np.random.default_rng(0)).candidate
+    return metric.measure(evidence, CONFIDENCE, np.random.default_rng(0)).candidate

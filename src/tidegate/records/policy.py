@@ -9,25 +9,62 @@ from typing import Literal
 
 import msgspec
 
-Task = Literal["binary", "multiclass", "regression", "ranking", "scores"]
-Test = Literal["superior", "not_worse", "floor"]
+Task = Literal["binary", "multiclass", "multilabel", "regression", "ranking", "scores"]
+Test = Literal[
+    "superior",
+    "not_worse",
+    "floor",
+    "golden",
+    "flips",
+    "gap",
+    "latency",
+    "size",
+    "schema",
+    "leakage",
+    "freshness",
+    "label_coverage",
+]
 SliceMode = Literal["all_not_worse", "none_worse"]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One condition of the gate.
+    """One condition of the gate; which keys a test takes stands in ``tidegate.gate.policy``.
 
-    ``superior``: the interval of the paired difference lies beyond ``margin`` on the good side. ``not_worse``: it lies
-    within ``margin`` of zero on the bad side. ``floor``: the candidate's own interval lies on the good side of ``value``;
-    it needs no champion. ``margin`` is absolute, in the metric's unit, and not negative.
+    ``superior``: the interval of the paired difference lies beyond the margin on the good side. ``not_worse``: it lies
+    within the margin of zero on the bad side. ``floor``: the candidate's own interval lies on the good side of ``value``;
+    it needs no champion. ``golden``: the candidate is right on every marked row. ``flips``: rows that only the champion has
+    right are at most a share ``value``. ``gap``: a metric differs between slices by at most ``value``. ``latency``, ``size``:
+    at most ``value`` (of the champion's, where ``relative``). ``schema``: whoever calls the champion can call the candidate.
+    ``leakage``: evaluation rows are none that the candidate was trained on. ``freshness``: the evaluation rows are younger than
+    ``max_age``. ``label_coverage``: at least a share ``value`` of the rows has a label.
     """
 
-    metric: str
     test: Test
+    metric: str = ""
     margin: float = 0.0
+    """Absolute, in the metric's unit, and not negative."""
+    relative_margin: float | None = None
+    """In its place: as a share of the champion's value."""
     value: float | None = None
+    relative: bool = False
     slices: list[str] = []
     slice_mode: SliceMode = "all_not_worse"
+    costs: list[list[float]] = []
+    """For ``expected_cost``: a row for each true class, a column for each decision."""
+    rows: str = ""
+    """For ``golden``: the column that marks them."""
+    tolerance: float = 0.0
+    """For ``golden`` numbers: how far a prediction may be off."""
+    columns: list[str] = []
+    """For ``leakage``: by which columns rows are told to be the same; empty: the candidate's inputs and the label."""
+    group: str = ""
+    """For ``leakage``: a column whose values must not stand on both sides."""
+    time: str = ""
+    """For ``leakage`` and ``freshness``: the column of event times."""
+    near: float | None = None
+    """For ``leakage``: rows this similar (0 to 1) count as the same."""
+    max_age: str = ""
+    """For ``freshness``: such as ``30d``."""
 
 
 class BaselineModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,9 +85,15 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     key: str = ""
     cluster: str = ""
     weight: str = ""
+    query: str = ""
+    """Ranking: the column whose values are the lists that are ranked."""
     baseline: BaselineModel | None = None
     receipt_lifetime: str = "14d"
     seed: int = 0
+    max_uses: int = 0
+    """How often an evaluation snapshot may be judged by before that alone is INVALID; 0: it is only told."""
+    explore: list[str] = []
+    """Columns in whose values, one by one and in pairs, the report looks for slices that got worse. Never decides."""
 
 
 class CheckPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,11 +104,17 @@ class CheckPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     candidate: str
     rules: list[Rule]
     champion: str = ""
+    anchor: str = ""
+    """The version that was last proven better: ``not_worse`` must hold against it, too, so that small losses cannot add up."""
     confidence: float = 0.95
     key: str = ""
     cluster: str = ""
     weight: str = ""
+    query: str = ""
+    preference: str = ""
+    """Scores: the column that says who did better: ``candidate``, ``champion`` or ``tie``."""
     seed: int = 0
+    explore: list[str] = []
 
 
 class ReleasePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ import msgspec
 
 from tidegate.records.verdict import Verdict
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +28,83 @@ class SliceResult(msgspec.Struct, frozen=True, kw_only=True):
     champion: Interval | None
     difference: Interval | None
     reason: str
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """One row as a reader sees it. Predictions are the scores, or the decisions where there are no scores."""
+
+    key: str
+    """The row's key, or its number from 0 where the policy names no key."""
+    label: str
+    candidate: str
+    champion: str = ""
+    note: str = ""
+
+
+class Flips(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that changed sides, and the worst of those that got wrong."""
+
+    gained: int
+    """Only the candidate has them right."""
+    lost: int
+    """Only the champion has them right."""
+    worst: list[Shown] = []
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """One picture of both models: ``roc`` (x false, y true positive rate), ``pr`` (x recall, y precision), ``calibration`` (x mean
+    prediction, y mean label; ``weight`` rows), ``residuals``, ``scatter`` (x champion, y candidate; ``label``).
+    """
+
+    kind: str
+    candidate_x: list[float]
+    candidate_y: list[float]
+    champion_x: list[float] = []
+    champion_y: list[float] = []
+    candidate_weight: list[float] = []
+    champion_weight: list[float] = []
+    label: list[str] = []
+
+
+class Explored(msgspec.Struct, frozen=True, kw_only=True):
+    """A slice that nobody asked about, where the candidate looks worse. ``p`` is adjusted for how many were looked at (BH)."""
+
+    where: str
+    """Such as ``carrier = UA and origin = EWR``."""
+    rows: int
+    metric: str
+    difference: Interval
+    p: float
+
+
+class Wear(msgspec.Struct, frozen=True, kw_only=True):
+    """How worn the evaluation rows are: how often they were judged by, and since when."""
+
+    uses: int
+    """Receipts on the same snapshot before this one."""
+    alpha_spent: float
+    """Chance that one of these and this judgement passed wrongly, if each was at its bound: 1 - (1 - alpha)^(uses + 1)."""
+    first_used: int | None
+    """us UTC"""
+    age_days: float | None
+    """How old the snapshot is."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a diff: what, and what it was and is; empty where it was not there."""
+
+    what: str
+    before: str = ""
+    after: str = ""
+
+
+class Diffs(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed from the champion to the candidate."""
+
+    code: list[Change] = []
+    data: list[Change] = []
+    model: list[Change] = []
+    predictions: list[Change] = []
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +129,12 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     slices: list[SliceResult] = []
     details: dict[str, float | None] = {}
     """Further figures of the method, such as McNemar's p-values beside Tango's interval."""
+    against: str = ""
+    """``anchor`` where the rule was judged once more against the last version that was proven better."""
+    shown: list[Shown] = []
+    """Rows that explain the verdict: golden rows that are wrong, rows that leaked."""
+    tipping: int | None = None
+    """Of how many rows the label would have to be another for the verdict to change; None: it was not computed."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,3 +167,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[Problem] = []
     snapshot: str = ""
     policy_digest: str = ""
+    anchor: str = ""
+    advice: list[str] = []
+    """What would change the verdict."""
+    flips: Flips | None = None
+    curves: list[Curve] = []
+    explored: list[Explored] = []
+    wear: Wear | None = None
+    diffs: Diffs | None = None

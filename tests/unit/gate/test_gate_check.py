@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tidegate.errors import UsageError
 from tidegate.gate import check, parse_report, report_bytes
-from tidegate.gate.decide import decide
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.policy import parse_check_policy
+from tidegate.gate.rules.comparison import compare
 from tidegate.records.report import RuleResult
 from tidegate.records.verdict import Verdict
 
@@ -250,7 +250,7 @@ def _false_passes(metric: str, n: int, trials: int, flips: float, margin: float)
         y = np.arange(n) % 2.0
         wrong_new, wrong_old = rng.random(n) < flips + margin, rng.random(n) < flips
         evidence = Evidence("binary", y, np.where(wrong_new, 1 - y, y), np.where(wrong_old, 1 - y, y), hard=True)
-        passed += decide(asked, evidence, confidence=0.95, seed=0).verdict is Verdict.PASS
+        passed += compare(asked, evidence, confidence=0.95, seed=0).verdict is Verdict.PASS
     return passed / trials
 
 

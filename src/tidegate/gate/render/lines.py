@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tidegate.gate.bound import rounded
+from tidegate.gate.rules.bound import rounded
 from tidegate.records.report import Interval, Report, RuleResult, SliceResult
 from tidegate.records.verdict import Verdict
 

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from tidegate.gate.bound import Answer, answer, ask_slice, interval
 from tidegate.gate.evidence import Evidence
-from tidegate.gate.measure import measure
 from tidegate.gate.metrics import Metric
+from tidegate.gate.rules.bound import Answer, answer, ask_slice, interval
 from tidegate.records.policy import Rule
 from tidegate.records.report import SliceResult
 from tidegate.records.verdict import Verdict, worst
@@ -45,7 +44,7 @@ def judge_slices(rule: Rule, metric: Metric, evidence: Evidence, *, confidence: 
     answers: list[Answer] = []
     for column in rule.slices:
         for value, part in evidence.split(column):
-            measured = measure(metric, part, confidence=confidence, rng=generator(seed, rule.metric, column, value))
+            measured = metric.measure(part, confidence, generator(seed, rule.metric, column, value))
             found = answer(ask_slice(rule), metric, measured, part, confidence=confidence)
             answers.append(found)
             results.append(

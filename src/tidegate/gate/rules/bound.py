@@ -14,8 +14,7 @@ import math
 from typing import NamedTuple
 
 from tidegate.gate.evidence import Evidence
-from tidegate.gate.measure import Measured, shortage
-from tidegate.gate.metrics import Metric
+from tidegate.gate.metrics import Measured, Metric, shortage
 from tidegate.records.policy import Rule
 from tidegate.records.report import Interval
 from tidegate.records.verdict import Verdict

@@ -1,24 +1,23 @@
-"""A rule and the evidence give the rule's result."""
+"""``superior``, ``not_worse`` and ``floor``: a metric's interval against a bound, on all rows and on slices."""
 
 from __future__ import annotations
 
-from tidegate.gate.bound import answer, ask, interval, tidy, undefined
 from tidegate.gate.evidence import Evidence
-from tidegate.gate.measure import measure, shortage
-from tidegate.gate.metrics import Metric, parse_metric
-from tidegate.gate.slices import generator, judge_slices
+from tidegate.gate.metrics import Metric, parse_metric, shortage
+from tidegate.gate.rules.bound import answer, ask, interval, tidy, undefined
+from tidegate.gate.rules.slices import generator, judge_slices
 from tidegate.records.policy import Rule
 from tidegate.records.report import Interval, RuleResult
 from tidegate.records.verdict import Verdict, worst
 
 
-def decide(rule: Rule, evidence: Evidence, *, confidence: float, seed: int) -> RuleResult:
+def compare(rule: Rule, evidence: Evidence, *, confidence: float, seed: int) -> RuleResult:
     """Judges one rule on all rows and on its slices. The same arguments give the same result."""
     metric = parse_metric(rule.metric, evidence.task)
     if metric.needs_probability and evidence.hard:
         why = f"{metric.name} needs probabilities, but a column holds only 0 and 1: use accuracy, f1 or brier, or give probabilities"
         return _refused(rule, metric, why)
-    measured = measure(metric, evidence, confidence=confidence, rng=generator(seed, rule.metric))
+    measured = metric.measure(evidence, confidence, generator(seed, rule.metric))
     enough = not shortage(metric, evidence)[0]
     gap = undefined(ask(rule), metric, measured)
     if gap and enough:
