@@ -93,7 +93,7 @@ def test_sql_finds_what_python_finds(filled, tree, order, page, most_counted):
         patch.setattr(sql_search, "_MOST_COUNTED", most_counted)
         patch.setattr(sql_search, "_LEAST_WALK", 2)
         found = sql_search.found_runs(
-            connection, experiments=[], where="x", order_by=order, limit=limit, offset=offset, deleted=None
+            connection, experiments=[], where="x", order_by=order, limit=limit, offset=offset, since=None, deleted=None
         )
     wanted = expected[offset:] if limit is None else expected[offset : offset + limit]
     assert [row.id for row in found] == [run.id for run in wanted]
@@ -136,7 +136,7 @@ def searched(store, where, order_by, offset=0):
     with store.database.read() as connection:
         sa.event.listen(connection, "before_cursor_execute", note)
         found = sql_search.found_runs(
-            connection, experiments=[], where=where, order_by=order_by, limit=50, offset=offset, deleted=False
+            connection, experiments=[], where=where, order_by=order_by, limit=50, offset=offset, since=None, deleted=False
         )
         sa.event.remove(connection, "before_cursor_execute", note)
         plans = [
