@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from server_client import Answer, Client
 from starlette.applications import Starlette
 
-from tidegate.server.mlflow import assessments, spans, traces, traces_2
+from tidegate.server.mlflow import assessments, spans, traces, traces_v2
 from tidegate.server.mlflow.protocol import MlflowError
 from tidegate.server.mlflow.trace_filter import Clause, Order, parse_filter, parse_order
 from tidegate.server.mlflow.trace_records import KIND, SPANS, duration_ms, duration_text, rfc3339, time_ms
@@ -32,7 +32,7 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.workspace = Workspace.open(folder)
         self.workspace.store.experiments.create("one", at=1)
-        nouns = (traces, traces_2, assessments, spans)
+        nouns = (traces, traces_v2, assessments, spans)
         self.client = Client(Starlette(routes=[route for noun in nouns for route in noun.routes(self.workspace)]))
 
     def ask(self, method: str, path: str, fields: Any = None, **headers: str) -> Answer:

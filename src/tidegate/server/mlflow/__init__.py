@@ -7,7 +7,6 @@ from starlette.routing import BaseRoute
 
 from tidegate.errors import TidegateError
 from tidegate.server.mlflow import (
-    about,
     aliases,
     artifacts,
     assessments,
@@ -18,9 +17,10 @@ from tidegate.server.mlflow import (
     metrics,
     registry,
     runs,
+    server_info,
     spans,
     traces,
-    traces_2,
+    traces_v2,
     versions,
     webhooks,
 )
@@ -39,7 +39,7 @@ _CODES = {
 def mlflow_routes(workspace: Workspace) -> list[BaseRoute]:
     """Every route of the protocol, those of all nouns."""
     return [
-        *about.routes(workspace),
+        *server_info.routes(workspace),
         *experiments.routes(workspace),
         *runs.routes(workspace),
         *inputs.routes(workspace),
@@ -50,7 +50,7 @@ def mlflow_routes(workspace: Workspace) -> list[BaseRoute]:
         *aliases.routes(workspace),
         *logged_models.routes(workspace),
         *traces.routes(workspace),
-        *traces_2.routes(workspace),
+        *traces_v2.routes(workspace),
         *assessments.routes(workspace),
         *spans.routes(workspace),
         *webhooks.routes(workspace),

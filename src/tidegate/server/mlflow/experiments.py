@@ -28,7 +28,7 @@ from tidegate.server.mlflow.protocol import (
     route,
     wrong,
 )
-from tidegate.server.mlflow.searching import EXPERIMENTS, comparisons, lookup, ordered
+from tidegate.server.mlflow.record_search import EXPERIMENTS, comparisons, lookup, ordered
 from tidegate.server.mlflow.views import MS, experiment_view
 from tidegate.store.filter import matches, parse_filter
 from tidegate.workspace import Workspace

@@ -31,7 +31,7 @@ from tidegate.server.mlflow.logged_records import (
 )
 from tidegate.server.mlflow.protocol import Call, absent, both, invalid, missing, offset_of, paged, route, shown, wrong
 from tidegate.server.mlflow.random_names import random_name
-from tidegate.server.mlflow.searching import comparisons
+from tidegate.server.mlflow.record_search import comparisons
 from tidegate.server.mlflow.views import MS, experiment_root, pairs, value_of, within
 from tidegate.store.filter import Attribute, Grammar, Lookup, Tree, matches, parse_filter
 from tidegate.workspace import Workspace

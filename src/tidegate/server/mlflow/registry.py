@@ -33,7 +33,7 @@ from tidegate.server.mlflow.model_records import (
     versions_of,
 )
 from tidegate.server.mlflow.protocol import Call, MlflowError, both, invalid, offset_of, paged, route
-from tidegate.server.mlflow.searching import MODELS, lookup, ordered, prompts_wanted, tree_of
+from tidegate.server.mlflow.record_search import MODELS, lookup, ordered, prompts_wanted, tree_of
 from tidegate.server.mlflow.stages import canonical_stage
 from tidegate.store.filter import matches
 from tidegate.store.ports import Document

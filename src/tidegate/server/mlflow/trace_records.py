@@ -21,7 +21,6 @@ from tidegate.clock import to_us
 from tidegate.errors import ConflictError, NotFoundError
 from tidegate.records.run import Experiment
 from tidegate.server.mlflow.protocol import MlflowError, invalid, missing
-from tidegate.server.mlflow.trace_filter import TRACE_NAME
 from tidegate.store.ports import Document
 from tidegate.workspace import Workspace
 
@@ -295,11 +294,6 @@ def pairs_of(items: Iterable[dict[str, Any]], name: str) -> dict[str, str]:
         MlflowError: it is none.
     """
     return texts_of({str(item.get("key") or ""): item.get("value") or "" for item in items}, name)
-
-
-def trace_name(trace: Trace) -> str | None:
-    """The trace's name: that of its root."""
-    return trace.tags.get(TRACE_NAME)
 
 
 def _pairs(texts: dict[str, str]) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Traces: what one request did, step by step. Version 3 of the API; ``traces_2.py`` has the older one.
+"""Traces: what one request did, step by step. Version 3 of the API; ``traces_v2.py`` has the older one.
 
 Source: ``_start_trace_v3`` and its neighbours in ``mlflow/server/handlers.py`` of MLflow 3.18.
 """

@@ -38,8 +38,8 @@ from tidegate.server.mlflow.model_records import (
 )
 from tidegate.server.mlflow.packages import package_uri
 from tidegate.server.mlflow.protocol import Call, MlflowError, both, invalid, offset_of, paged, route
+from tidegate.server.mlflow.record_search import VERSIONS, comparisons, lookup, ordered, prompts_wanted, tree_of
 from tidegate.server.mlflow.registry import one_tag, registry_tags
-from tidegate.server.mlflow.searching import VERSIONS, comparisons, lookup, ordered, prompts_wanted, tree_of
 from tidegate.server.mlflow.sources import PROMPT_SOURCES, Origin, find_origin
 from tidegate.server.mlflow.stages import ACTIVE_STAGES, canonical_stage
 from tidegate.store.filter import Combination, Tree, matches
