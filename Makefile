@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation
 export PYTHON
 
-.PHONY: help demo test test-slow check unit bench lock reference setup setup-test clean
+.PHONY: help demo test test-slow check unit bench simulate lock reference setup setup-test clean
 
 help: ## shows this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -38,9 +38,12 @@ test-slow: $(VENV)/.test ## the proofs that take minutes
 	@$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
 
 bench: $(VENV)/.test ## measures, prints a table, writes benchmarks/RESULTS.md
-	@tools/peers mlflow3 trackers
+	@tools/peers mlflow3 trackers gate
 	@tools/debian-packages wrk
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+simulate: $(VENV)/.test ## how often the gate is wrong: writes docs/explanation/gate-simulation.md (ARGS="--minutes 5" ends sooner)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/simulation/study.py $(ARGS)
 
 lock: $(VENV)/.bootstrap ## writes the locks again (ARGS=--upgrade takes the newest versions)
 	@tools/lock $(ARGS)

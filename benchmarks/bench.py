@@ -23,7 +23,9 @@ def main() -> int:
     names = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of: {', '.join(names)} (default: all)")
-    chosen = parser.parse_args().names
+    parser.add_argument("--stream-rows", type=int, default=0, help="rows of the file that gate streams (default: 100 million)")
+    given = parser.parse_args()
+    chosen = given.names
     if unknown := set(chosen) - set(names):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
     parts = [_machine()]
@@ -31,6 +33,8 @@ def main() -> int:
     for name in chosen or names:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         module = importlib.import_module(f"bench_{name}")
+        if name == "gate" and given.stream_rows:
+            module.STREAM_ROWS = given.stream_rows
         rows = module.measure()
         broken += sum(not row.holds for row in rows)
         parts.append(f"## {name}\n\n{module.__doc__.strip()}\n\n{_table(rows)}")

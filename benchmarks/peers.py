@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_ENVIRONMENTS = {"mlflow": "mlflow3", "wandb": "trackers", "aim": "trackers"}
+_ENVIRONMENTS = {"mlflow": "mlflow3", "wandb": "trackers", "aim": "trackers", "fairlearn": "gate"}
 _ROOT = Path(__file__).parents[1] / "build" / "peers"
 _PATIENCE = 120
 

@@ -1,12 +1,15 @@
 """Any dataframe in and out.
 
 In: a path to Parquet or CSV, pandas, Polars, PyArrow, DuckDB, anything with the Arrow PyCapsule interface, or a mapping
-of column names to arrays. Out: a DuckDB relation, which turns into all of them (``.df()``, ``.pl()``,
+of column names to arrays (a two-dimensional one becomes a column of lists). Out: a DuckDB relation, which turns into all of them (``.df()``, ``.pl()``,
 ``.to_arrow_table()``) and streams what does not fit into memory; or NumPy columns.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -71,6 +74,11 @@ def relation(con: Connection, source: Any) -> Relation:
     )
 
 
+def numbered(con: Connection, path: Path) -> Relation:
+    """The rows of a Parquet file and, in the column ``file_row_number``, their numbers from 0: a range of them is read by itself."""
+    return _plain_times(con.read_parquet(str(path), file_row_number=True))
+
+
 def _from_file(con: Connection, path: Path) -> Relation:
     if not path.exists():
         raise NotFoundError("file-not-found", f"no file {path}", fix="check the path")
@@ -80,7 +88,7 @@ def _from_file(con: Connection, path: Path) -> Relation:
         if path.suffix.lower() in _PARQUET:
             return con.read_parquet(str(path))
         if path.suffix.lower() in _CSV or path.name.lower().endswith(".csv.gz"):
-            return con.read_csv(str(path))
+            return _without_doubles(con.read_csv(str(path)), path)
     except duckdb.Error as error:
         raise BadInputError(
             "unreadable-file", f"{path} cannot be read as {path.suffix}", why=str(error).split("\n")[0], fix="check what wrote it"
@@ -91,6 +99,25 @@ def _from_file(con: Connection, path: Path) -> Relation:
         why=f"its name ends in {path.suffix!r}",
         fix="name it .parquet or .csv",
     )
+
+
+def _without_doubles(frame: Relation, path: Path) -> Relation:
+    """Refuses a header that names a column twice: DuckDB would call the second one ``name_1``."""
+    if not any(re.search(r"_\d+$", name) for name in frame.columns):
+        return frame
+    opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="", errors="replace") as file:
+        text = file.readline(1_000_000)
+    for delimiter in ",;\t|":
+        names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter), [])]
+        doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if len(names) == len(frame.columns) and doubled:
+            raise BadInputError(
+                "duplicate-columns",
+                f"{path} names the column {doubled[0]!r} {names.count(doubled[0])} times",
+                fix="give every column a name of its own",
+            )
+    return frame
 
 
 def _plain_times(frame: Relation) -> Relation:
@@ -119,13 +146,35 @@ def _from_pandas(con: Connection, frame: Any) -> Relation:
 
 
 def _from_mapping(con: Connection, columns: Mapping[str, Any]) -> Relation:
-    arrays = {str(name): np.asanyarray(values) for name, values in columns.items()}  # asarray would drop a mask
-    lengths = {name: len(values) if values.ndim == 1 else f"shape {values.shape}" for name, values in arrays.items()}
+    arrays = {str(name): _forward(np.asanyarray(values)) for name, values in columns.items()}  # asarray would drop a mask
+    lengths = {name: len(values) if values.ndim in {1, 2} else f"shape {values.shape}" for name, values in arrays.items()}
     if not arrays or len(set(lengths.values())) != 1:
         raise BadInputError(
             "ragged-columns", f"the columns differ in length: {lengths}", fix="give every column the same number of rows"
         )
-    return _registered(con, f"columns_{id(arrays):x}", arrays)
+    flat: dict[str, Any] = {}
+    shown: list[str] = []
+    for name, values in arrays.items():
+        if values.ndim == 1:
+            flat[name] = values
+            shown.append(quote(name))
+            continue
+        if not values.shape[1]:
+            raise BadInputError("ragged-columns", f"{name!r} has no columns", fix="give it at least one")
+        parts = {f"{name} {place} of {values.shape[1]}": values[:, place] for place in range(values.shape[1])}
+        flat |= parts
+        shown.append(f"array_value({', '.join(map(quote, parts))}) AS {quote(name)}")
+    rows = _registered(con, f"columns_{id(flat):x}", flat)
+    return (
+        rows
+        if len(flat) == len(arrays) and all(values.ndim == 1 for values in arrays.values())
+        else rows.project(", ".join(shown))
+    )
+
+
+def _forward(values: NDArray[Any]) -> NDArray[Any]:
+    """DuckDB cannot read an array that is turned round, such as ``values[::-1]``."""
+    return values.copy() if min(values.strides, default=0) < 0 else values
 
 
 def _registered(con: Connection, view: str, frame: Any) -> Relation:

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     allow_ungated: bool = Field(
         default=False, description="whether an MLflow client may make a champion that passed no gate; it is recorded as ungated"
     )
+    signing_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="private key in PEM, or the path of one (ECDSA P-256 or Ed25519), that signs the statement of each receipt",
+    )
     offline: bool = Field(
         default=False, description="whether runs are recorded without the store, to be shipped by tidegate sync"
     )

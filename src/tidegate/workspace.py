@@ -15,22 +15,37 @@ from tidegate.clock import Clock, from_us, parse_time
 from tidegate.data import Datasets
 from tidegate.errors import IntegrityError, NotFoundError, UnavailableError, UsageError
 from tidegate.features import Features
-from tidegate.gate import judge, make_receipt, parse_model_policy, store_receipt
+from tidegate.gate import (
+    History,
+    Rehearsal,
+    find_diffs,
+    find_loosening,
+    find_wear,
+    importable,
+    judge,
+    make_receipt,
+    parse_model_policy,
+    rehearse,
+    require_signing_key,
+    store_attestation,
+    store_receipt,
+)
 from tidegate.health import VERIFICATION, examine
 from tidegate.loop import Machinery, TickReport, TrainingOutcome, folder_lock, tick
-from tidegate.models import Candidate, Models
+from tidegate.models import Candidate, Models, read_version
 from tidegate.monitoring import Monitor
 from tidegate.pipelines import Runner, StepEvent, load_function, load_pipeline
+from tidegate.records.dataset import Snapshot
 from tidegate.records.health import Health
 from tidegate.records.ids import new_id
 from tidegate.records.model import Lineage, ModelVersion
 from tidegate.records.names import is_name, nearest, parse_reference
 from tidegate.records.pipeline import StepRun
 from tidegate.records.policy import ModelPolicy
-from tidegate.records.receipt import Receipt
-from tidegate.records.report import Report
+from tidegate.records.receipt import Baseline, Receipt
+from tidegate.records.report import Diffs, Problem, Report, Wear
 from tidegate.records.verdict import Verdict
-from tidegate.release import Release, audit_ledger
+from tidegate.release import Release, audit_ledger, find_anchor
 from tidegate.settings import Project, load_project, process_rank, read_policies
 from tidegate.store import Store, object_key, open_remote, open_store
 from tidegate.store.ports import Document
@@ -165,19 +180,53 @@ class Workspace:
             )
         return self.models.get(f"{reference.name}@{champion.version}")
 
-    def judge(self, ref: str, *, snapshot: str = "") -> Judged:
+    def judge(self, ref: str, *, snapshot: str = "", base: str = "") -> Judged:
         """Compares a version with the champion on the policy's evaluation snapshot (or on ``snapshot``) and records the verdict.
 
+        A policy that asks for less than the one that the champion passed, or than the one on the branch ``base`` (empty: git's
+        default branch), is told in the report and bound in the receipt. With the setting ``signing_key`` the receipt is signed.
+
         Raises:
+            BadInputError: the signing key cannot be used; nothing was judged then.
             NotFoundError: no such version or snapshot, or no policy is declared.
             UsageError: the policy cannot be understood, or declares no gate.
         """
         version = self.version(ref)
         policy = self.policy(version.name)
+        key = self.project.settings.signing_key.get_secret_value()
+        require_signing_key(key)
         baseline = self.release.pointer(version.name).champion
-        champion = self.models.get(f"{version.name}@{baseline.version}") if baseline.version else None
-        evaluation = self.datasets.get(snapshot or (policy.gate.snapshot if policy.gate else ""))
-        found = judge(version, champion, snapshot=evaluation, policy=policy, models=self.models, datasets=self.datasets)
+        problems: list[Problem] = []
+        champion = self._package(version.name, baseline, "champion", problems)
+        asked = policy.gate is not None and any(rule.test == "not_worse" for rule in policy.gate.rules)
+        anchor = self._anchor(version.name, baseline, problems) if asked else None
+        evaluation = self._evaluation(snapshot or (policy.gate.snapshot if policy.gate else ""), problems)
+        loosening = find_loosening(
+            self.store.bucket,
+            version.name,
+            policy,
+            champion_receipt=self.release.champion_receipt(version.name),
+            folder=self.project.folder,
+            base=base,
+        )
+        with importable(self.project.folder):  # a rule may name a function of the project
+            found = judge(
+                version,
+                champion,
+                snapshot=evaluation,
+                policy=policy,
+                models=self.models,
+                datasets=self.datasets,
+                history=History(
+                    now=self.clock.now(),
+                    champion=f"{version.name}@{baseline.version}" if baseline.version else "",
+                    anchor=anchor,
+                    wear=self._wear(evaluation, policy) if not problems else None,
+                    loosened=loosening.sentences,
+                    diffs=self._diffs(champion, version) if champion else None,
+                    problems=problems,
+                ),
+            )
         receipt = make_receipt(
             found.report,
             candidate=version,
@@ -188,10 +237,34 @@ class Workspace:
             author=self.actor,
             now=self.clock.now(),
         )
+        receipt = msgspec.structs.replace(receipt, loosened=loosening.sentences, loosened_by=loosening.authors)
         self.release.register(version)
-        digest = store_receipt(self.store.bucket, receipt, found.report)
+        digest = store_receipt(self.store.bucket, receipt, found.report, policy)
+        store_attestation(self.store.bucket, version.name, digest, key)
         self.release.judged(receipt)
         return Judged(version, found.report, receipt, digest)
+
+    def rehearse(self, ref: str) -> Rehearsal:
+        """What the gate would judge a version by, without judging it: no verdict is reached, and no receipt is made.
+
+        Raises:
+            NotFoundError: no such version or snapshot, or no policy is declared.
+            TidegateError: the models cannot be compared on the policy's snapshot.
+        """
+        version = self.version(ref)
+        policy = self.policy(version.name)
+        key = self.project.settings.signing_key.get_secret_value()
+        require_signing_key(key)
+        baseline = self.release.pointer(version.name).champion
+        return rehearse(
+            version,
+            self.models.get(f"{version.name}@{baseline.version}") if baseline.version else None,
+            snapshot=self.datasets.get(policy.gate.snapshot if policy.gate else ""),
+            policy=policy,
+            models=self.models,
+            datasets=self.datasets,
+            now=self.clock.now(),
+        )
 
     def run_pipeline(
         self, target: str, params: Mapping[str, Any] | None = None, *, progress: Callable[[StepEvent], None] | None = None
@@ -364,6 +437,49 @@ class Workspace:
     def runner(self) -> Runner:
         """Runs this project's pipelines."""
         return Runner(self.store, self.datasets, self.runs, self.clock, folder=self.project.folder)
+
+    def _package(self, model: str, wanted: Baseline, role: str, problems: list[Problem]) -> ModelVersion | None:
+        """The version that the ledger names, checked against its digest; a problem where it is gone or another."""
+        if not wanted.version:
+            return None
+        try:
+            return read_version(self.store.bucket, model, wanted.version, wanted.digest)
+        except (NotFoundError, IntegrityError) as error:
+            code = f"{role}-missing" if isinstance(error, NotFoundError) else error.code
+            fix = "restore it from a backup (tidegate store verify), or roll back to a version that is there"
+            what = f"the {role} {model}@{wanted.version} cannot be compared with: {error.what}"
+            problems.append(Problem(code=code, what=what, fix=fix))
+            return None
+
+    def _anchor(self, model: str, champion: Baseline, problems: list[Problem]) -> ModelVersion | None:
+        """The version that was last proven better, if it is not the champion itself."""
+        try:
+            anchor = find_anchor(self.store.bucket, model)
+        except (NotFoundError, IntegrityError) as error:
+            what = f"nobody can say which version of {model} was last proven better: {error.what}"
+            fix = "restore the receipt from a backup: tidegate store verify"
+            problems.append(Problem(code="anchor-unknown", what=what, fix=fix))
+            return None
+        return self._package(model, anchor, "anchor", problems) if anchor and anchor.digest != champion.digest else None
+
+    def _evaluation(self, ref: str, problems: list[Problem]) -> Snapshot:
+        """The evaluation snapshot; where its document was changed, only its name and a problem."""
+        try:
+            return self.datasets.get(ref)
+        except IntegrityError as error:
+            fix = "restore it from a backup (tidegate store verify), or take a new snapshot"
+            problems.append(Problem(code=error.code, what=f"the evaluation snapshot {ref}: {error.what}: {error.why}", fix=fix))
+            reference = parse_reference(ref, "dataset")
+            return Snapshot(name=reference.name, number=reference.number or 0, digest="", files=[], created_at=0)
+
+    def _wear(self, evaluation: Snapshot, policy: ModelPolicy) -> Wear | None:
+        if policy.gate is None:
+            return None
+        return find_wear(self.store.bucket, evaluation, confidence=policy.gate.confidence, now=self.clock.now())
+
+    def _diffs(self, before: ModelVersion, after: ModelVersion) -> Diffs:
+        repository = self.project.folder
+        return find_diffs(before, after, runs=self.runs, datasets=self.datasets, bucket=self.store.bucket, repository=repository)
 
     def _code(self) -> str:
         git = git_state(self.project.folder)

@@ -142,10 +142,13 @@ def test_curves_of_a_run_and_of_a_comparison_are_drawn(browser: webdriver.Chrome
 def test_gate_report_fits_its_frame(browser: webdriver.Chrome, site: str, workspace: Workspace) -> None:
     receipt = workspace.release.newest_receipt("delay", 2)
     browser.get(f"{site}/models/delay/receipts/{receipt}")
-    height = "const f = document.querySelector('iframe.report'); return [f.clientHeight, f.contentDocument.body.scrollHeight]"
-    WebDriverWait(browser, 30).until(lambda it: abs(it.execute_script(height)[0] - it.execute_script(height)[1]) < 12)
     frame = browser.find_element(By.CSS_SELECTOR, "iframe.report")
+    assert browser.execute_script("return arguments[0].contentDocument", frame) is None, "neither can reach into the other"
     browser.switch_to.frame(frame)
+    height = "return [innerHeight, document.documentElement.scrollHeight, document.body.getBoundingClientRect().height]"
+    WebDriverWait(browser, 30).until(lambda it: 0 <= it.execute_script(height)[0] - it.execute_script(height)[2] < 12)
+    assert browser.execute_script("try { return parent.document.title } catch (error) { return error.name }") == "SecurityError"
+    assert browser.execute_script("return document.querySelectorAll('thead button').length") > 0, "its script runs"
     assert "PASS" in browser.find_element(By.CSS_SELECTOR, ".verdict").text
     assert browser.find_elements(By.CSS_SELECTOR, "svg .bar")
     browser.switch_to.default_content()

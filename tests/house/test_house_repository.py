@@ -59,6 +59,7 @@ def test_locks_hold_hashes_and_nothing_else_to_download_from() -> None:
         "bootstrap",
         "core",
         "demo",
+        "peers-gate",
         "peers-mlflow2",
         "peers-mlflow3",
         "peers-trackers",

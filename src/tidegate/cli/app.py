@@ -44,6 +44,7 @@ COMMANDS: dict[str, _Entry] = {
     "release": _Entry("release", "app", "The ledger of a model: log, plan, freeze, lift."),
     "monitor": _Entry("monitor", "app", "What was served, how it drifts, how well it does."),
     "decision": _Entry("decision", "app", "Retraining decisions: list, show, open, decline."),
+    "ci": _Entry("ci", "app", "The gate as a job of a CI system: init, run, comment."),
     "store": _Entry("store", "app", "The store: verify, reindex, gc."),
     "server": _Entry("server", "app", "The web server of this project."),
     "settings": _Entry("settings", "app", "Settings, and which source set them."),

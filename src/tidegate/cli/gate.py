@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,21 +13,34 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from tidegate.cli.console import Json, next_command, open_workspace, print_json
+from tidegate.cli.attestation import attest, verify
+from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_table, progress
+from tidegate.cli.validation import validate
 from tidegate.errors import TidegateError, UnavailableError, UsageError
 from tidegate.gate import (
+    Plan,
+    SelfTest,
+    ToLabel,
     check,
     find_receipt,
+    importable,
+    is_target,
     load_check_policy,
+    plan_evaluation,
     read_receipt,
     read_report,
     render_html,
     render_markdown,
     render_rich,
     render_text,
+    report_schema,
+    selftest,
 )
+from tidegate.gate.selftest import STEPS
+from tidegate.records.policy import CheckPolicy
 from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
+from tidegate.settings import find_project
 
 
 class _Reference(TyperGroup):
@@ -38,12 +54,16 @@ class _Reference(TyperGroup):
 
 app = typer.Typer(
     cls=_Reference,
-    help="Is this model better than the one it replaces? tidegate gate MODEL@VERSION, or: check, run, report.",
+    help="Is this model better than the one it replaces? tidegate gate MODEL@VERSION, or: check, plan, selftest, run, report, attest, verify, validate.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
 )
 
+Judged = Annotated[
+    str, typer.Argument(metavar="MODEL@VERSION|FILE", help="A version of the project, or a Parquet or CSV file of predictions.")
+]
+PolicyFile = Annotated[Path, typer.Option("--policy", metavar="FILE", help="For a file: the rules.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the report as one HTML page.")]
 Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report for a pull request.")]
 
@@ -54,11 +74,18 @@ def check_file(
     policy: Annotated[Path, typer.Option(metavar="FILE", help="The rules, see docs/reference/gate-policy.md.")] = Path(
         "gate.toml"
     ),
+    champion: Annotated[
+        Path | None, typer.Option("--champion", metavar="FILE", help="The champion's predictions, joined by the policy's key.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="Labels, slices, clusters and weights, joined by the key.")
+    ] = None,
+    anchor: Annotated[Path | None, typer.Option("--anchor", metavar="FILE", help="The anchor's predictions, joined.")] = None,
     as_json: Json = False,
     html: Html = None,
     markdown: Markdown = None,
 ) -> None:
-    """Judge columns of one file by a policy. Needs no project and no store.
+    """Judge columns of one file, or of files joined by a key, by a policy. Needs no project and no store.
 
     Exit codes: 0 PASS, 3 FAIL, 4 INCONCLUSIVE, 5 INVALID, 2 the policy or the call is wrong.
     """
@@ -66,7 +93,9 @@ def check_file(
         rules = load_check_policy(policy)
     except TidegateError as error:
         raise UsageError(error.code, error.what, why=error.why, fix=error.fix) from None
-    _finish(check(predictions, rules), as_json=as_json, html=html, markdown=markdown)
+    with _code_of(rules):
+        found = check(predictions, rules, champion=champion, labels=labels, anchor=anchor)
+    _finish(found, as_json=as_json, html=html, markdown=markdown)
 
 
 @app.command()
@@ -91,6 +120,46 @@ def run(
 
 
 @app.command()
+def plan(
+    what: Judged,
+    policy: PolicyFile = Path("gate.toml"),
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="Write the keys of the rows to label as CSV.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How many rows and labels the rules take, before anybody labels. Labels may be missing."""
+    source, rules = _rows_and_rules(what, policy)
+    with _code_of(rules):
+        found, wanted = plan_evaluation(source, rules)
+    if as_json:
+        print_json(found)
+    else:
+        _show_plan(found)
+    if write is not None:
+        _write_keys(write, rules.key or "row", wanted)
+    if not as_json:
+        next_command(f"tidegate gate selftest {what}" if found.labelled else f"tidegate gate plan {what} --write rows.csv")
+
+
+@app.command("selftest")
+def self_test(what: Judged, policy: PolicyFile = Path("gate.toml"), as_json: Json = False) -> None:
+    """Try the gate on itself: false alarms where nothing differs, and known-bad candidates, which it must block.
+
+    Exit codes: 0 both are as they should be, 1 one is not, 2 the policy or the call is wrong.
+    """
+    source, rules = _rows_and_rules(what, policy)
+    with _code_of(rules), progress("self-test", STEPS) as advance:
+        found = selftest(source, rules, advance=advance)
+    if as_json:
+        print_json(found)
+    else:
+        _show_selftest(found)
+        next_command(f"tidegate gate {'check ' if _is_file(what) else ''}{what}")
+    raise typer.Exit(0 if found.ok else 1)
+
+
+@app.command()
 def report(
     receipt: Annotated[str, typer.Argument(metavar="RECEIPT", help="A receipt's digest or its beginning, or MODEL@VERSION.")],
     as_json: Json = False,
@@ -107,6 +176,107 @@ def report(
         _show(found)
         typer.echo(f"receipt: {digest}")
     _write(found, html, markdown)
+
+
+@app.command()
+def schema(as_json: Json = False) -> None:
+    """Print the JSON Schema of reports, for whoever reads them: it is JSON with and without --json."""
+    del as_json
+    print_json(report_schema())
+
+
+def _is_file(what: str) -> bool:
+    """Whether an argument names a file of predictions and no model."""
+    return Path(what).exists() or Path(what).suffix.lower() in {".csv", ".parquet"}
+
+
+def _rows_and_rules(what: str, policy: Path) -> tuple[Any, CheckPolicy]:
+    """A file with the rules of a policy file, or a version's rows and rules from the project."""
+    if not _is_file(what):
+        rehearsal = open_workspace().rehearse(what)
+        return rehearsal.predictions, rehearsal.policy
+    try:
+        return what, load_check_policy(policy)
+    except TidegateError as error:
+        raise UsageError(error.code, error.what, why=error.why, fix=error.fix) from None
+
+
+def _show_plan(found: Plan) -> None:
+    typer.echo(found.sentence)
+    typer.echo(f"{found.rows:,} rows, {found.labelled:,} of them labelled; intervals at alpha = {found.alpha:g}, one-sided.")
+    if found.parts > 1:
+        typer.echo(f"{found.parts} parts must all pass: each is planned with {found.power_each:.1%} power.")
+    typer.echo("")
+    print_table(
+        "",
+        ["rule", "rows", "known from", "power now", "detectable", "rows needed", "labels needed"],
+        [
+            [
+                f"{rule.metric} {rule.test}{' on ' + rule.where if rule.where else ''}",
+                f"{rule.rows:,}",
+                rule.basis,
+                _cell(rule.power, ".0%"),
+                _cell(rule.detectable, ".3g"),
+                _cell(rule.rows_needed, ","),
+                _cell(rule.labels_needed, ","),
+            ]
+            for rule in found.rules
+        ],
+    )
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "?" if value is None else format(value, form)
+
+
+def _show_selftest(found: SelfTest) -> None:
+    typer.echo(f"{'ok' if found.ok else 'NOT OK'}  {found.sentence}")
+    if found.alarms:
+        typer.echo("")
+        print_table(
+            f"Two exchangeable models, {found.alarms[0].trials} times on {found.rows_used:,} rows",
+            ["metric", "called better", "called worse", "allowed", ""],
+            [
+                [each.metric, f"{each.passes:.1%}", f"{each.fails:.1%}", f"{each.allowed:.1%}", _said(each.ok, each.enough)]
+                for each in found.alarms
+            ],
+        )
+    typer.echo("")
+    print_table(
+        "Known-bad candidates",
+        ["what was done", "verdict", "stopped by"],
+        [
+            [each.about, each.verdict.value, ", ".join(each.by) or ("no rule asks" if each.unseen else "NOTHING")]
+            for each in found.spoilt
+        ],
+    )
+
+
+def _said(ok: bool, enough: bool) -> str:
+    return "too few rows" if not enough else "ok" if ok else "TOO MANY"
+
+
+def _write_keys(path: Path, name: str, wanted: ToLabel) -> None:
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([name])
+            writer.writerows([key] for key in wanted.keys)
+    except OSError as error:
+        raise UnavailableError("cannot-write", f"cannot write {path}", why=str(error), fix="check the folder") from None
+
+
+@contextmanager
+def _code_of(rules: CheckPolicy) -> Generator[None]:
+    """Says which functions a policy makes the gate run, and lets it find those of the project around the working directory."""
+    functions = sorted({rule.metric for rule in rules.rules if is_target(rule.metric)})
+    if not functions:
+        yield
+        return
+    folder = find_project(Path.cwd())
+    typer.echo(f"runs {', '.join(functions)}, as the policy says, from installed packages or {folder}", err=True)
+    with importable(folder):
+        yield
 
 
 def _finish(found: Report, *, as_json: bool, html: Path | None, markdown: Path | None) -> None:
@@ -133,3 +303,8 @@ def _write(found: Report, html: Path | None, markdown: Path | None) -> None:
             path.write_text(render(found), encoding="utf-8")
         except OSError as error:
             raise UnavailableError("cannot-write", f"cannot write {path}", why=str(error), fix="check the folder") from None
+
+
+app.command()(attest)
+app.command()(verify)
+app.command()(validate)

@@ -3,32 +3,72 @@
 ``check`` judges columns of one file; ``judge`` judges model versions on a frozen snapshot; both end in the same report.
 """
 
+from tidegate.gate.attestation import require_signing_key, store_attestation, verify_attestation
+from tidegate.gate.before import find_loosening, find_loosening_of_file
+from tidegate.gate.case import History
 from tidegate.gate.check import check
-from tidegate.gate.judge import Judgement, judge
+from tidegate.gate.judge import Judgement, Rehearsal, judge, rehearse
+from tidegate.gate.loosening import loosened
+from tidegate.gate.metrics import importable, is_target
+from tidegate.gate.origins import find_diffs
+from tidegate.gate.plan import Plan, ToLabel, plan_evaluation
 from tidegate.gate.policy import load_check_policy, parse_check_policy, parse_model_policy, policy_digest
-from tidegate.gate.receipt import find_receipt, list_receipts, make_receipt, read_receipt, read_report, receipt_key, store_receipt
-from tidegate.gate.render import render_html, render_markdown, render_rich, render_text
-from tidegate.gate.report import parse_report, report_bytes
+from tidegate.gate.receipt import (
+    find_receipt,
+    list_receipts,
+    make_receipt,
+    read_policy,
+    read_receipt,
+    read_report,
+    receipt_key,
+    store_receipt,
+)
+from tidegate.gate.render import page_policy, render_html, render_markdown, render_rich, render_text, sticky_marker
+from tidegate.gate.report import parse_report, report_bytes, report_schema
+from tidegate.gate.selftest import SelfTest, selftest
+from tidegate.gate.wear import find_wear
 
 __all__ = [
+    "History",
     "Judgement",
+    "Plan",
+    "Rehearsal",
+    "SelfTest",
+    "ToLabel",
     "check",
+    "find_diffs",
+    "find_loosening",
+    "find_loosening_of_file",
     "find_receipt",
+    "find_wear",
+    "importable",
+    "is_target",
     "judge",
     "list_receipts",
     "load_check_policy",
+    "loosened",
     "make_receipt",
+    "page_policy",
     "parse_check_policy",
     "parse_model_policy",
     "parse_report",
+    "plan_evaluation",
     "policy_digest",
+    "read_policy",
     "read_receipt",
     "read_report",
     "receipt_key",
+    "rehearse",
     "render_html",
     "render_markdown",
     "render_rich",
     "render_text",
     "report_bytes",
+    "report_schema",
+    "require_signing_key",
+    "selftest",
+    "sticky_marker",
+    "store_attestation",
     "store_receipt",
+    "verify_attestation",
 ]

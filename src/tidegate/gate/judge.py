@@ -5,71 +5,23 @@ Stored numbers of old runs are never compared. Whatever goes wrong on the way ma
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from tidegate import frames
-from tidegate.errors import BadInputError, NotFoundError, TidegateError, UsageError
-from tidegate.frames import Columns, Connection, Relation
-from tidegate.gate.case import Subject
+from tidegate.errors import NotFoundError, TidegateError, UsageError
+from tidegate.frames import Columns
+from tidegate.gate.case import History, Loads, Reads, Subject
 from tidegate.gate.evidence import read_evidence
+from tidegate.gate.foreign import foreign
+from tidegate.gate.outputs import ANCHOR, CANDIDATE, CHAMPION, as_patterns, constant, predict
 from tidegate.gate.policy import COMPARING, policy_digest
-from tidegate.gate.report import Heading, as_problem, build_report, refused
+from tidegate.gate.report import Heading, as_problem, build_report, refused, warn_of_loosening
+from tidegate.gate.wear import worn, worn_out
 from tidegate.records.dataset import Snapshot
 from tidegate.records.model import ModelVersion
 from tidegate.records.names import nearest
 from tidegate.records.policy import BaselineModel, CheckPolicy, GatePolicy, ModelPolicy
 from tidegate.records.report import Problem, Report
-
-CANDIDATE = "prediction of the candidate"
-CHAMPION = "prediction of the champion"
-OUTPUTS = {"binary": "probability", "multiclass": "label", "regression": "prediction"}
-"""The output of a task that metrics are computed from."""
-
-
-class Predicts(Protocol):
-    """A loaded model."""
-
-    def predict(self, columns: Mapping[str, object]) -> Columns:
-        """Outputs by name for inputs by name."""
-        ...
-
-
-class Loads(Protocol):
-    """What the gate asks of ``tidegate.models.Models``."""
-
-    def load(self, version: ModelVersion | str, *, allow_code: bool = False) -> Predicts:
-        """The version's model, its bytes verified."""
-        ...
-
-
-class HasLater(Protocol):
-    """What the gate asks of a contract."""
-
-    @property
-    def later_columns(self) -> frozenset[str]:
-        """Columns that are not known at prediction time."""
-        ...
-
-
-class Reads(Protocol):
-    """What the gate asks of ``tidegate.data.Datasets``."""
-
-    def get(self, ref: str) -> Snapshot:
-        """A snapshot by its reference."""
-        ...
-
-    def read(self, con: Connection, snapshot: Snapshot) -> Relation:
-        """Its rows, its bytes verified."""
-        ...
-
-    def contract(self, snapshot: Snapshot) -> HasLater | None:
-        """Its contract, or None."""
-        ...
 
 
 class Judgement(NamedTuple):
@@ -79,9 +31,18 @@ class Judgement(NamedTuple):
     predictions: Columns
 
 
-class _Refused(Exception):  # noqa: N818 - it carries problems out of the preparation; nobody outside sees it
+class Rehearsal(NamedTuple):
+    """What the gate would judge by: the columns with both models' predictions, and the rules over them as of any file."""
+
+    predictions: Columns
+    policy: CheckPolicy
+
+
+class _Refused(TidegateError):  # noqa: N818 - it ends the preparation, and is no error of the caller
+    """Carries problems out of the preparation; nobody outside sees it."""
+
     def __init__(self, *problems: Problem) -> None:
-        super().__init__(problems[0].what)
+        super().__init__(problems[0].code, problems[0].what, fix=problems[0].fix)
         self.problems = list(problems)
 
 
@@ -93,11 +54,13 @@ def judge(
     policy: ModelPolicy,
     models: Loads,
     datasets: Reads,
+    history: History,
 ) -> Judgement:
     """Compares a candidate with the champion, or with the declared baseline where there is none, on a frozen snapshot.
 
     The candidate's inputs must stand in the snapshot, must be known at prediction time by its contract, and cannot be the
     label; it must not have been trained on this snapshot. Any failure of reading, loading or predicting is a problem of the report.
+    What must not be worse than the champion must not be worse than ``history.anchor`` either.
 
     Raises:
         UsageError: the policy has no gate.
@@ -107,26 +70,41 @@ def judge(
         raise UsageError(
             "no-gate", f"no gate is declared for {candidate.name}", fix=f"add [models.{candidate.name}.gate] to tidegate.toml"
         )
-    rival = champion.ref if champion else _baseline_name(gate.baseline)
+    rival = champion.ref if champion else history.champion or _baseline_name(gate.baseline)
     heading = Heading(
         title=f"{candidate.ref} against {rival or 'nothing'} on {snapshot.ref}",
         candidate=candidate.ref,
         champion=rival,
         snapshot=snapshot.ref,
         policy_digest=policy_digest(policy),
+        anchor=history.anchor.ref if history.anchor else "",
     )
     columns: Columns = {}
-    check = _as_check(policy, gate, bool(rival))
+    check = _as_check(policy, gate, bool(rival), history.anchor is not None)
+    subject = Subject(
+        candidate=candidate,
+        champion=champion,
+        snapshot=snapshot,
+        policy=policy,
+        gate=gate,
+        models=models,
+        datasets=datasets,
+        now=history.now,
+    )
     try:
+        _refuse_known(gate, snapshot, history)
         _refuse_unfair(candidate, snapshot, policy, gate, datasets, rival)
-        columns = _predictions(candidate, champion, snapshot, policy, gate, models, datasets)
-        reading = read_evidence(columns, check)
+        columns = _predictions(subject, history.anchor)
+        reading = read_evidence(columns, as_patterns(check, columns))
         if champion is None:
             reading.warnings = [warning for warning in reading.warnings if not _about_baseline(warning)]
     except _Refused as refusal:
-        return Judgement(refused(check, heading, refusal.problems), columns)
+        return Judgement(refused(check, heading, refusal.problems, history), columns)
     except TidegateError as error:
-        return Judgement(refused(check, heading, [as_problem(error)]), columns)
+        return Judgement(refused(check, heading, [as_problem(error)], history), columns)
+    warn_of_loosening(reading, history.loosened)
+    tired = worn(history.wear, snapshot.ref) if history.wear else None
+    reading.warnings += [tired] if tired else []
     unknown = _unknown_training(candidate, datasets)
     if unknown:
         reading.warn("lineage-unknown", f"leakage could not be ruled out: {unknown}", "train by a pipeline, or give trained_on")
@@ -136,16 +114,53 @@ def judge(
             f"{champion.ref} was trained on {snapshot.ref}, which flatters it",
             "judge on a newer snapshot",
         )
-    subject = Subject(candidate=candidate, champion=champion, snapshot=snapshot)
-    return Judgement(build_report(reading, check, heading, subject), columns)
+    return Judgement(build_report(reading, check, heading, subject, history), columns)
 
 
-def _as_check(policy: ModelPolicy, gate: GatePolicy, with_champion: bool) -> CheckPolicy:
+def rehearse(
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+    *,
+    snapshot: Snapshot,
+    policy: ModelPolicy,
+    models: Loads,
+    datasets: Reads,
+    now: int,
+) -> Rehearsal:
+    """Predicts as ``judge`` does and judges nothing: for plans and self-tests. Labels may be missing.
+
+    Raises:
+        UsageError: the policy has no gate.
+        TidegateError: there is no fair comparison, or something cannot be read or predicted; the first problem is told.
+    """
+    gate = policy.gate
+    if gate is None:
+        raise UsageError(
+            "no-gate", f"no gate is declared for {candidate.name}", fix=f"add [models.{candidate.name}.gate] to tidegate.toml"
+        )
+    rival = champion.ref if champion else _baseline_name(gate.baseline)
+    _refuse_unfair(candidate, snapshot, policy, gate, datasets, rival)
+    subject = Subject(
+        candidate=candidate,
+        champion=champion,
+        snapshot=snapshot,
+        policy=policy,
+        gate=gate,
+        models=models,
+        datasets=datasets,
+        now=now,
+    )
+    columns = _predictions(subject, None)
+    return Rehearsal(columns, as_patterns(_as_check(policy, gate, bool(rival), False), columns))
+
+
+def _as_check(policy: ModelPolicy, gate: GatePolicy, with_champion: bool, with_anchor: bool) -> CheckPolicy:
     return CheckPolicy(
         task=policy.task,
         label=gate.label,
         candidate=CANDIDATE,
         champion=CHAMPION if with_champion else "",
+        anchor=ANCHOR if with_anchor else "",
         rules=gate.rules,
         confidence=gate.confidence,
         key=gate.key,
@@ -166,6 +181,14 @@ def _baseline_name(baseline: BaselineModel | None) -> str:
     if baseline is None:
         return ""
     return f"baseline column {baseline.column}" if baseline.kind == "column" else "baseline constant"
+
+
+def _refuse_known(gate: GatePolicy, snapshot: Snapshot, history: History) -> None:
+    """Refuses what the ledger and the receipts forbid already."""
+    spent = worn_out(history.wear, gate.max_uses, snapshot.ref) if history.wear else None
+    problems = [*history.problems, *([spent] if spent else [])]
+    if problems:
+        raise _Refused(*problems)
 
 
 def _refuse_unfair(
@@ -229,36 +252,26 @@ def _unknown_training(version: ModelVersion, datasets: Reads) -> str:
     return ""
 
 
-def _predictions(
-    candidate: ModelVersion,
-    champion: ModelVersion | None,
-    snapshot: Snapshot,
-    policy: ModelPolicy,
-    gate: GatePolicy,
-    models: Loads,
-    datasets: Reads,
-) -> Columns:
-    """The columns that the rules need, from the snapshot and from both models, in the order of the snapshot's rows."""
-    inputs = [(version, version.manifest.signature.input_names) for version in (candidate, champion) if version]
+def _predictions(subject: Subject, anchor: ModelVersion | None) -> Columns:
+    """The columns that the rules need, from the snapshot and from the models, in the order of the snapshot's rows."""
+    candidate, champion, snapshot, gate = subject.candidate, subject.champion, subject.snapshot, subject.gate
+    versions = {CANDIDATE: candidate, CHAMPION: champion, ANCHOR: anchor}
+    inputs = [(version, version.manifest.signature.input_names) for version in versions.values() if version]
     named = [gate.label, gate.key, gate.cluster, gate.weight, gate.baseline.column if gate.baseline and not champion else ""]
-    kept = dict.fromkeys(name for name in [*named, *(column for rule in gate.rules for column in rule.slices)] if name)
-    with frames.connect() as con, _foreign("snapshot-unreadable", f"{snapshot.ref} cannot be read"):
-        relation = datasets.read(con, snapshot)
+    asked = [*gate.explore, *(column for rule in gate.rules for column in (*rule.slices, rule.rows))]
+    kept = dict.fromkeys(name for name in [*named, *asked] if name)
+    with frames.connect() as con, foreign("snapshot-unreadable", f"{snapshot.ref} cannot be read"):
+        relation = subject.datasets.read(con, snapshot)
         present = set(relation.columns)
         for version, names in inputs:
             _refuse_missing(version, names, snapshot, sorted(present))
         wanted = [name for name in dict.fromkeys([*kept, *(name for _, names in inputs for name in names)]) if name in present]
         table = frames.to_columns(relation.project(", ".join(map(frames.quote, wanted))))
     columns = {name: table[name] for name in kept if name in table}
-    columns[CANDIDATE] = _predict(candidate, table, policy, models)
-    if champion is not None:
-        columns[CHAMPION] = _predict(champion, table, policy, models)
-    elif gate.baseline is not None:
-        columns[CHAMPION] = _baseline(gate, gate.baseline, policy, table)
-    if policy.task == "multiclass":  # models answer with an index into their classes, labels are the classes themselves
-        columns = {
-            name: _as_text(values) if name in {gate.label, CHAMPION, CANDIDATE} else values for name, values in columns.items()
-        }
+    for role, version in versions.items():
+        columns |= predict(role, version, table, subject.policy, subject.models) if version is not None else {}
+    if champion is None and gate.baseline is not None:
+        columns |= _baseline(gate, gate.baseline, subject.policy, table)
     return columns
 
 
@@ -274,55 +287,14 @@ def _refuse_missing(version: ModelVersion, names: list[str], snapshot: Snapshot,
         )
 
 
-def _predict(version: ModelVersion, table: Columns, policy: ModelPolicy, models: Loads) -> NDArray[Any]:
-    with _foreign("prediction-failed", f"{version.ref} cannot predict the evaluation rows"):
-        predictor = models.load(version, allow_code=policy.serving.allow_code)
-        outputs = predictor.predict({name: table[name] for name in version.manifest.signature.input_names})
-        values = np.asarray(outputs[OUTPUTS[policy.task]])
-        rows = len(next(iter(table.values())))
-        if values.size != rows:
-            raise BadInputError(
-                "prediction-failed", f"{version.ref} gave {values.size:,} answers for {rows:,} rows", fix="check its package"
-            )
-        values = values.reshape(rows)
-        classes = version.manifest.classes
-        return np.asarray(classes, dtype=object)[values.astype(np.int64)] if policy.task == "multiclass" and classes else values
-
-
-def _baseline(gate: GatePolicy, baseline: BaselineModel, policy: ModelPolicy, table: Columns) -> NDArray[Any]:
-    """What the first version must beat.
-
-    Without a value the constant is the mean label (the commonest class) of these very rows. By log loss, Brier score and
-    squared error no constant does better on them, so to beat it is the harder thing.
-    """
+def _baseline(gate: GatePolicy, baseline: BaselineModel, policy: ModelPolicy, table: Columns) -> Columns:
+    """What the first version must beat."""
     if baseline.kind == "column":
         if baseline.column not in table:
             raise _Refused(
                 Problem(code="column-missing", what=f"the baseline column {baseline.column!r} is missing", fix="mend the policy")
             )
-        return table[baseline.column]
+        return {CHAMPION: table[baseline.column]}
     if gate.label not in table:
         raise _Refused(Problem(code="column-missing", what=f"the label column {gate.label!r} is missing", fix="mend the policy"))
-    labels = table[gate.label]
-    if policy.task == "multiclass":
-        names, counts = np.unique(_as_text(labels).astype(str), return_counts=True)
-        return np.full(labels.size, names[counts.argmax()], dtype=object)
-    value = baseline.value if baseline.value is not None else float(np.mean(labels.astype(np.float64)))
-    return np.full(labels.size, value, dtype=np.float64)
-
-
-def _as_text(values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype.kind == "f" and np.array_equal(values, np.rint(values)):
-        values = values.astype(np.int64)
-    return np.array([None if value is None or value != value else str(value) for value in values.tolist()], dtype=object)  # noqa: PLR0124
-
-
-@contextmanager
-def _foreign(code: str, what: str) -> Generator[None]:
-    """Turns any failure of foreign code into a reason for INVALID."""
-    try:
-        yield
-    except (_Refused, TidegateError):
-        raise
-    except Exception as error:
-        raise BadInputError(code, what, why=f"{type(error).__name__}: {error}", fix="run it on these rows by hand") from error
+    return constant(CHAMPION, table[gate.label], baseline, policy.task)

@@ -13,7 +13,7 @@ import msgspec
 from tidegate import digest
 from tidegate.clock import parse_duration
 from tidegate.errors import NotFoundError, UsageError
-from tidegate.gate.metrics import parse_metric
+from tidegate.gate.metrics import check_metric, is_target
 from tidegate.records.names import check_name, nearest
 from tidegate.records.policy import (
     BaselineModel,
@@ -53,14 +53,14 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "not_worse": (("metric", "margin", "relative_margin", "costs", *_SLICED), ("metric",)),
     "floor": (("metric", "value", "costs", *_SLICED), ("metric", "value")),
     "golden": (("rows", "tolerance"), ("rows",)),
-    "flips": (("value", "metric", *_SLICED), ("value",)),
+    "flips": (("value", "metric", "tolerance", *_SLICED), ("value",)),
     "gap": (("metric", "value", "margin", "costs", "slices"), ("metric", "slices")),
     "latency": (("value", "relative"), ("value",)),
     "size": (("value", "relative"), ("value",)),
     "schema": ((), ()),
     "leakage": (("columns", "group", "time", "near", "value"), ()),
     "freshness": (("max_age", "time"), ("max_age",)),
-    "label_coverage": (("value", *_SLICED), ("value",)),
+    "label_coverage": (("value", "slices"), ("value",)),
 }
 """Which keys each test takes, and which it cannot do without."""
 COMPARING = {"superior", "not_worse", "flips"}
@@ -69,6 +69,9 @@ ABOUT_MODELS = {"latency", "size", "schema", "leakage", "freshness"}
 """Tests of models and snapshots: a file of predictions cannot answer them."""
 SHARES = {"flips", "leakage", "label_coverage"}
 """Tests whose value is a share of rows."""
+RIGHT_OR_WRONG = ("binary", "multiclass", "multilabel", "regression")
+"""Tasks in which one row is right or wrong by itself: ``golden`` and ``flips`` count such rows."""
+_CLASSES = {"multiclass", "multilabel"}
 _DEFAULTS = {name: getattr(Rule(test="schema"), name) for name in Rule.__struct_fields__ if name != "test"}
 _EXAMPLES = {
     "metric": '"log_loss"',
@@ -110,9 +113,7 @@ def parse_check_policy(mapping: Mapping[str, Any]) -> CheckPolicy:
     _check_rules(mapping.get("rules"), "rules")
     policy = _convert(mapping, CheckPolicy, "the policy")
     _check_confidence(policy.confidence)
-    for key in ("label", "candidate"):
-        if not getattr(policy, key):
-            raise UsageError("bad-policy", f"{key} of the policy names no column", fix=f'write {key} = "COLUMN"')
+    _check_columns(policy)
     for position, rule in enumerate(policy.rules):
         check_rule(rule, policy.task, f"rules[{position}]")
         if rule.test in ABOUT_MODELS:
@@ -121,13 +122,27 @@ def parse_check_policy(mapping: Mapping[str, Any]) -> CheckPolicy:
                 f"rules[{position}] ({rule.test}) asks about models and snapshots, which a file of predictions cannot answer",
                 fix="move it to [models.NAME.gate] of a project, where tidegate gate NAME@VERSION judges it",
             )
-        if rule.test in COMPARING and not policy.champion:
+        compares = rule.test in COMPARING or (rule.test == "gap" and rule.value is None)
+        if compares and not policy.champion and not policy.preference:
             raise UsageError(
                 "rule-needs-champion",
                 f"rules[{position}] ({rule.metric or 'rows'}, {rule.test}) compares with a champion, but the policy names no champion column",
                 fix='add champion = "COLUMN", or use test = "floor" with a value',
             )
     return policy
+
+
+def _check_columns(policy: CheckPolicy) -> None:
+    """Each task needs its columns, and takes no others."""
+    scores, ranking = policy.task == "scores", policy.task == "ranking"
+    needed = {"label": not scores, "candidate": not policy.preference, "query": ranking}
+    unfit = {"label": scores, "query": not ranking, "preference": not scores, "classes": policy.task not in _CLASSES}
+    for key, need in needed.items():
+        if need and not getattr(policy, key):
+            raise UsageError("bad-policy", f"{key} of the policy names no column", fix=f'write {key} = "COLUMN"')
+    for key, refused in unfit.items():
+        if refused and getattr(policy, key):
+            raise UsageError("bad-policy", f"the task {policy.task} takes no {key}", fix="remove it, or mend the task")
 
 
 def parse_model_policy(name: str, mapping: Mapping[str, Any]) -> ModelPolicy:
@@ -168,8 +183,9 @@ def check_rule(rule: Rule, task: str, where: str) -> None:
     """
     allowed, needed = KEYS[rule.test]
     _check_keys_of_test(rule, allowed, needed, where)
+    _check_task_of_test(rule, task, where)
     if "metric" in allowed and rule.metric:
-        parse_metric(rule.metric, task)
+        check_metric(rule.metric, task, rule.costs)
     for key in ("margin", "relative_margin"):
         margin = getattr(rule, key)
         if margin is not None and (not math.isfinite(margin) or margin < 0):
@@ -181,6 +197,12 @@ def check_rule(rule: Rule, task: str, where: str) -> None:
             )
     if rule.margin and rule.relative_margin is not None:
         raise UsageError("bad-margin", f"{where} has a margin and a relative_margin", fix="keep one of them")
+    if rule.test == "gap" and rule.margin and rule.value is not None:
+        raise UsageError(
+            "bad-margin",
+            f"{where} has a value and a margin",
+            fix="keep value to bound the gap itself, or margin to bound how much larger than the champion's it is",
+        )
     if rule.value is not None and not math.isfinite(rule.value):
         raise UsageError("bad-value", f"{where}.value is {rule.value:g}", fix="write a finite number")
     if rule.test in SHARES and rule.value is not None and not 0 <= rule.value <= 1:
@@ -195,6 +217,29 @@ def check_rule(rule: Rule, task: str, where: str) -> None:
         parse_duration(rule.max_age)
     if len(set(rule.slices)) != len(rule.slices):
         raise UsageError("bad-slices", f"{where}.slices names a column twice", fix="name each column once")
+
+
+def _check_task_of_test(rule: Rule, task: str, where: str) -> None:
+    if rule.test in {"golden", "flips"} and task not in RIGHT_OR_WRONG:
+        raise UsageError(
+            "test-not-for-task",
+            f"{where} ({rule.test}) counts rows that are right or wrong, which no row of the task {task!r} is by itself",
+            fix="use not_worse with a metric of this task",
+        )
+    if rule.test == "label_coverage" and task == "scores":
+        raise UsageError("test-not-for-task", f"{where} ({rule.test}) counts labels, which scores have not", fix="take it out")
+    if rule.tolerance and task != "regression":
+        raise UsageError("key-not-for-test", f"{where} has a tolerance, which is for numbers alone", fix="take it out")
+    if rule.tolerance < 0 or not math.isfinite(rule.tolerance):
+        raise UsageError("bad-value", f"{where}.tolerance is {rule.tolerance:g}", why="it is a distance", fix="write 0 or more")
+    if rule.test == "flips" and task == "regression" and not rule.tolerance:
+        raise UsageError(
+            "rule-incomplete", f"{where} (flips) lacks tolerance", why="a number is right within it", fix="add tolerance = 5"
+        )
+    if rule.test in {"latency", "size"} and rule.value is not None and rule.value <= 0:
+        raise UsageError(
+            "bad-value", f"{where}.value is {rule.value:g}", why="it is above 0", fix="write what is allowed at most"
+        )
 
 
 def _check_keys_of_test(rule: Rule, allowed: tuple[str, ...], needed: tuple[str, ...], where: str) -> None:
@@ -222,7 +267,14 @@ def _check_model(policy: ModelPolicy, name: str) -> None:
                 fix='write kind = "column" and column = "NAME", or kind = "constant"',
             )
     for metric in policy.monitoring.metrics if policy.monitoring else []:
-        parse_metric(metric, policy.task)
+        if is_target(metric):
+            raise UsageError(
+                "bad-metric",
+                f"models.{name}.monitoring.metrics names the function {metric!r}",
+                why="monitoring runs unattended, and runs no code that a policy names",
+                fix="monitor a metric of the gate, such as log_loss",
+            )
+        check_metric(metric, policy.task)
 
 
 def _check_durations(policy: ModelPolicy, name: str) -> None:

@@ -3,6 +3,7 @@
 models/<name>/receipts/<digest>.json           the receipt; its digest is that of its canonical JSON
 models/<name>/receipts/<digest>.report.json    the report that ``report_digest`` names
 models/<name>/receipts/<digest>.html           the same report for people
+models/<name>/receipts/<digest>.policy.json    the whole policy, which ``policy_document`` names: what a later one is compared with
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def make_receipt(
         author=author,
         judged_at=now,
         expires_at=now + parse_duration(policy.gate.receipt_lifetime),
+        policy_document=digests.of_json(policy),
     )
 
 
@@ -69,12 +71,13 @@ def receipt_key(model: str, digest: str, ending: str = ".json") -> str:
     return f"models/{model}/receipts/{digest}{ending}"
 
 
-def store_receipt(bucket: Bucket, receipt: Receipt, report: Report) -> str:
-    """Stores report, page and receipt, the receipt last, and returns its digest. Storing the same again changes nothing."""
+def store_receipt(bucket: Bucket, receipt: Receipt, report: Report, policy: ModelPolicy) -> str:
+    """Stores report, page, policy and receipt, the receipt last, and returns its digest. Storing the same again changes nothing."""
     data = digests.canonical(receipt)
     digest = digests.of_bytes(data)
     bucket.put_if_absent(receipt_key(receipt.model, digest, ".report.json"), report_bytes(report))
     bucket.put_if_absent(receipt_key(receipt.model, digest, ".html"), render_html(report).encode())
+    bucket.put_if_absent(receipt_key(receipt.model, digest, ".policy.json"), digests.canonical(policy))
     bucket.put_if_absent(receipt_key(receipt.model, digest), data)
     return digest
 
@@ -98,6 +101,28 @@ def read_report(bucket: Bucket, model: str, digest: str) -> Report:
     """
     receipt = read_receipt(bucket, model, digest)
     return parse_report(_checked(bucket, receipt_key(model, digest, ".report.json"), receipt.report_digest, "report"))
+
+
+def read_policy(bucket: Bucket, model: str, digest: str) -> ModelPolicy | None:
+    """The policy of the receipt with this digest; None if the receipt is from before policies were kept.
+
+    Raises:
+        NotFoundError: there is no receipt, or its policy was removed.
+        IntegrityError: receipt or policy were changed, or a newer Tidegate wrote the policy.
+    """
+    receipt = read_receipt(bucket, model, digest)
+    if not receipt.policy_document:
+        return None
+    key = receipt_key(model, digest, ".policy.json")
+    try:
+        return msgspec.json.decode(_checked(bucket, key, receipt.policy_document, "policy"), type=ModelPolicy)
+    except msgspec.ValidationError as error:
+        raise IntegrityError(
+            "policy-unreadable",
+            f"the policy at {key} cannot be read",
+            why=str(error),
+            fix="a newer Tidegate wrote it: use that one",
+        ) from None
 
 
 def list_receipts(bucket: Bucket, model: str) -> list[tuple[str, Receipt]]:

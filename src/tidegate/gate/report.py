@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from tidegate import digest
 from tidegate.errors import TidegateError
-from tidegate.gate.case import Case, Subject
-from tidegate.gate.evidence import Reading
-from tidegate.gate.rules import decide
+from tidegate.gate.advice import advise
+from tidegate.gate.case import Case, History, Subject
+from tidegate.gate.curves import draw_curves
+from tidegate.gate.diffs import diff_predictions
+from tidegate.gate.evidence import Evidence, Reading
+from tidegate.gate.explore import explore
+from tidegate.gate.rules import decide_all
+from tidegate.gate.rules.tips import tip_all
+from tidegate.gate.shown import find_flips, find_sides, threshold_of
+from tidegate.gate.streaming import Streamed
 from tidegate.records.policy import CheckPolicy
-from tidegate.records.report import SCHEMA, Problem, Report, RuleResult
+from tidegate.records.report import SCHEMA, Change, Curve, Diffs, Flips, Problem, Report, RuleResult
 from tidegate.records.verdict import Verdict, worst
 
 
@@ -25,22 +35,38 @@ class Heading:
     champion: str = ""
     snapshot: str = ""
     policy_digest: str = ""
+    anchor: str = ""
 
 
-def build_report(reading: Reading, policy: CheckPolicy, heading: Heading, subject: Subject | None = None) -> Report:
-    """Judges every rule on what was read. Problems make it INVALID; then no rule is judged."""
+def build_report(
+    reading: Reading,
+    policy: CheckPolicy,
+    heading: Heading,
+    subject: Subject | None = None,
+    history: History | None = None,
+    streamed: Streamed | None = None,
+) -> Report:
+    """Judges every rule on what was read. Problems make it INVALID, whatever the rules say; without evidence none is judged.
+
+    ``history`` says what changed in code, data and model, and how worn the rows are; what changed in the predictions is seen here.
+    ``streamed``: the rules were judged while the rows went by; ``reading`` is its own.
+    """
+    diffs = history.diffs if history else None
     evidence = reading.evidence
     problems = list(reading.problems)
-    rules: list[RuleResult] = []
-    if evidence is not None and not problems:
+    rules = list(streamed.rules) if streamed else []
+    if evidence is not None:
         case = Case(evidence=evidence, subject=subject)
-        rules = [decide(rule, case, confidence=policy.confidence, seed=policy.seed) for rule in policy.rules]
-        problems += [
-            Problem(code="rule-not-computable", what=rule.reason, fix="change the rule or the columns")
-            for rule in rules
-            if rule.verdict is Verdict.INVALID
-        ]
+        rules = decide_all(policy.rules, case, confidence=policy.confidence, seed=policy.seed)
+        rules = tip_all(policy.rules, rules, evidence, confidence=policy.confidence, seed=policy.seed)
+    problems += [
+        rule.problem or Problem(code="rule-not-computable", what=rule.reason, fix="change the rule or the columns")
+        for rule in rules
+        if rule.verdict is Verdict.INVALID
+    ]
     verdict = Verdict.INVALID if problems else worst([rule.verdict for rule in rules])
+    flips, curves, moved = _pictures(evidence, policy) if evidence is not None and not reading.problems else (None, [], [])
+    clusters = evidence.cluster_count if evidence else streamed.clusters if streamed else None
     return Report(
         schema=SCHEMA,
         title=heading.title,
@@ -50,7 +76,7 @@ def build_report(reading: Reading, policy: CheckPolicy, heading: Heading, subjec
         candidate=heading.candidate,
         champion=heading.champion,
         rows=reading.rows,
-        clusters=evidence.cluster_count if evidence else None,
+        clusters=clusters,
         confidence=policy.confidence,
         seed=policy.seed,
         rules=rules,
@@ -58,12 +84,34 @@ def build_report(reading: Reading, policy: CheckPolicy, heading: Heading, subjec
         warnings=reading.warnings,
         snapshot=heading.snapshot,
         policy_digest=heading.policy_digest,
+        anchor=heading.anchor,
+        wear=history.wear if history else None,
+        advice=advise(verdict, rules, rows=reading.rows, clusters=clusters),
+        flips=flips,
+        curves=curves,
+        explored=explore(evidence, policy) if evidence is not None and policy.explore and not problems else [],
+        diffs=replace(diffs or Diffs(), predictions=moved) if diffs or moved else None,
     )
 
 
-def refused(policy: CheckPolicy, heading: Heading, problems: list[Problem]) -> Report:
+def _pictures(evidence: Evidence, policy: CheckPolicy) -> tuple[Flips | None, list[Curve], list[Change]]:
+    """What a reader wants to see beside the verdict; none of it decides."""
+    sides = find_sides(evidence, threshold_of(policy.rules, policy.task))
+    flips = find_flips(evidence, sides) if sides else None
+    return flips, draw_curves(evidence, sides), diff_predictions(evidence, sides, flips)
+
+
+def refused(policy: CheckPolicy, heading: Heading, problems: list[Problem], history: History | None = None) -> Report:
     """The INVALID report of evidence that could not even be read."""
-    return build_report(Reading(problems=problems), policy, heading)
+    return build_report(Reading(problems=problems), policy, heading, history=history)
+
+
+def warn_of_loosening(reading: Reading, loosened: Sequence[str]) -> None:
+    """Tells every way in which the policy asks for less than before."""
+    for sentence in loosened:
+        reading.warn(
+            "policy-loosened", sentence, "let somebody approve it who did not change the policy, or take the change back"
+        )
 
 
 def as_problem(error: TidegateError) -> Problem:
@@ -79,6 +127,11 @@ def report_bytes(report: Report) -> bytes:
 def parse_report(data: bytes) -> Report:
     """The report from its JSON; the inverse of ``report_bytes``."""
     return msgspec.json.decode(data, type=Report)
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a report; docs/reference/report.md says the same in words."""
+    return msgspec.json.schema(Report)
 
 
 def _sentence(verdict: Verdict, rules: list[RuleResult], problems: list[Problem], rows: int) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.gate.evidence import Evidence
-from tidegate.gate.judge import OUTPUTS
 from tidegate.gate.metrics import Metric, shortage
+from tidegate.gate.outputs import OUTPUTS
 from tidegate.monitoring.performance import CONFIDENCE
 from tidegate.monitoring.profile import numbers
 from tidegate.stats.estimate import UNKNOWN, Estimate, Floats

@@ -15,12 +15,14 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, tag="registered"):
     digest: str
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
+class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged", omit_defaults=True):
     """The gate reached a verdict; ``receipt`` is the receipt's digest."""
 
     version: int
     receipt: str
     verdict: Verdict
+    loosened: list[str] = []
+    """In which ways its policy asked for less than the one before: see ``Receipt.loosened``."""
 
 
 class Approved(msgspec.Struct, frozen=True, kw_only=True, tag="approved"):

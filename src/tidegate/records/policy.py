@@ -34,7 +34,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     within the margin of zero on the bad side. ``floor``: the candidate's own interval lies on the good side of ``value``;
     it needs no champion. ``golden``: the candidate is right on every marked row. ``flips``: rows that only the champion has
     right are at most a share ``value``. ``gap``: a metric differs between slices by at most ``value``. ``latency``, ``size``:
-    at most ``value`` (of the champion's, where ``relative``). ``schema``: whoever calls the champion can call the candidate.
+    at most ``value`` milliseconds a call, or megabytes (times the champion's, where ``relative``). ``schema``: whoever calls the champion can call the candidate.
     ``leakage``: evaluation rows are none that the candidate was trained on. ``freshness``: the evaluation rows are younger than
     ``max_age``. ``label_coverage``: at least a share ``value`` of the rows has a label.
     """
@@ -100,9 +100,10 @@ class CheckPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The file of a standalone ``gate check``: the same rules over columns of one file of predictions."""
 
     task: Task
-    label: str
-    candidate: str
     rules: list[Rule]
+    label: str = ""
+    """This and the predictions: a column; where a row has several numbers, a list, struct or map, or a pattern such as ``new_*``."""
+    candidate: str = ""
     champion: str = ""
     anchor: str = ""
     """The version that was last proven better: ``not_worse`` must hold against it, too, so that small losses cannot add up."""
@@ -113,6 +114,8 @@ class CheckPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     query: str = ""
     preference: str = ""
     """Scores: the column that says who did better: ``candidate``, ``champion`` or ``tie``."""
+    classes: list[str] = []
+    """What the places of lists stand for, in their order; empty: the label's classes, sorted."""
     seed: int = 0
     explore: list[str] = []
 

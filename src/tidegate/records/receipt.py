@@ -16,8 +16,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """Sequence number of the ledger entry that put it there; it changes with every move of the pointer."""
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """``models/<name>/receipts/<digest>.json``. Its digest is the SHA-256 of its canonical JSON."""
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``models/<name>/receipts/<digest>.json``. Its digest is the SHA-256 of its canonical JSON (without what is empty)."""
 
     model: str
     candidate: int
@@ -34,3 +34,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     author: str
     judged_at: int
     expires_at: int
+    policy_document: str = ""
+    """Digest of the whole policy as it is kept beside the receipt; empty in receipts from before it was kept."""
+    loosened: list[str] = []
+    """In which ways the policy asks for less than before, in sentences: each promotion on it needs one approver more."""
+    loosened_by: list[str] = []
+    """Who made the policy so, by name and address, as far as git tells: their approval does not count."""

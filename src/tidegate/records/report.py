@@ -49,11 +49,16 @@ class Flips(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     """Only the champion has them right."""
     worst: list[Shown] = []
+    """At most ten, by how much the candidate's loss exceeds the champion's."""
+    asked: str = ""
+    """What counts as right, in words, such as ``right at a threshold of 0.5``."""
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """One picture of both models: ``roc`` (x false, y true positive rate), ``pr`` (x recall, y precision), ``calibration`` (x mean
-    prediction, y mean label; ``weight`` rows), ``residuals``, ``scatter`` (x champion, y candidate; ``label``).
+    prediction, y mean label; ``weight`` rows), ``residuals`` (x share of rows, y error that so many do not exceed), ``scatter``
+    (x champion, y candidate; ``label``: gained, lost, right or wrong), ``confusion`` (``label`` such as ``cat taken for dog``;
+    ``weight`` rows).
     """
 
     kind: str
@@ -64,6 +69,8 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     candidate_weight: list[float] = []
     champion_weight: list[float] = []
     label: list[str] = []
+    note: str = ""
+    """How it was thinned or sampled."""
 
 
 class Explored(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,13 +82,15 @@ class Explored(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     difference: Interval
     p: float
+    note: str = ""
+    """How it was seen, where not on all rows."""
 
 
 class Wear(msgspec.Struct, frozen=True, kw_only=True):
     """How worn the evaluation rows are: how often they were judged by, and since when."""
 
     uses: int
-    """Receipts on the same snapshot before this one."""
+    """Judgements by the same rows before this one: different candidates, champions or policies; INVALID ones told nothing."""
     alpha_spent: float
     """Chance that one of these and this judgement passed wrongly, if each was at its bound: 1 - (1 - alpha)^(uses + 1)."""
     first_used: int | None
@@ -135,6 +144,10 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that explain the verdict: golden rows that are wrong, rows that leaked."""
     tipping: int | None = None
     """Of how many rows the label would have to be another for the verdict to change; None: it was not computed."""
+    relative: bool = False
+    """Whether ``value`` is a multiple of the champion's figure: of ``latency`` and ``size``."""
+    problem: Problem | None = None
+    """Where the rule is INVALID: the documented code, and what to do."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tidegate.lazy import exports
 
 if TYPE_CHECKING:
+    from tidegate.release.anchor import find_anchor
     from tidegate.release.audit import audit_ledger, audit_write
     from tidegate.release.ledger import read_entries, read_pointer, verify_ledger
     from tidegate.release.release import PromotionPlan, Release, served_at
@@ -23,6 +24,7 @@ __all__ = [
     "Told",
     "audit_ledger",
     "audit_write",
+    "find_anchor",
     "read_entries",
     "read_pointer",
     "served_at",
@@ -33,6 +35,7 @@ __all__ = [
 __getattr__, __dir__ = exports(
     __name__,
     {
+        "anchor": ["find_anchor"],
         "audit": ["audit_ledger", "audit_write"],
         "ledger": ["read_entries", "read_pointer", "verify_ledger"],
         "release": ["PromotionPlan", "Release", "served_at"],

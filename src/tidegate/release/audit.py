@@ -18,6 +18,7 @@ from tidegate.records.ledger import Judged, LedgerEntry, Pointer, Promoted, Regi
 from tidegate.records.receipt import Receipt
 from tidegate.records.verdict import Verdict
 from tidegate.release.ledger import entry_key, read_entries
+from tidegate.release.rules import is_author
 from tidegate.release.state import LedgerState, fold
 from tidegate.store.ports import Bucket
 
@@ -85,7 +86,12 @@ def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry
         receipt, problem = _receipt(bucket, model, event.receipt)
         if receipt is None:
             return [problem]
-        told = (receipt.model, receipt.candidate, receipt.verdict) == (model, event.version, event.verdict)
+        told = (receipt.model, receipt.candidate, receipt.verdict, receipt.loosened) == (
+            model,
+            event.version,
+            event.verdict,
+            event.loosened,
+        )
         return [] if told else [f"it does not say what its receipt says about {model}@{event.version}"]
     return _of_promotion(bucket, model, state, event) if isinstance(event, Promoted) else []
 
@@ -105,6 +111,9 @@ def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promote
         return [f"{ref} was promoted on a receipt that does not name it as it was registered"]
     if receipt.baseline != state.champion:
         return [f"{ref} was promoted on a comparison with another champion than the one that served"]
+    consents = [consent for consent in state.consents if consent.receipt == event.receipt]
+    if receipt.loosened and all(is_author(consent.actor, state, event.version, receipt) for consent in consents):
+        return [f"{ref} was promoted by a loosened policy that nobody but its authors had approved"]
     return []
 
 

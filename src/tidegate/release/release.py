@@ -31,7 +31,7 @@ from tidegate.records.policy import ReleasePolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.verdict import Verdict
 from tidegate.release.ledger import append, entry_key, read_entries, read_pointer, verify_ledger
-from tidegate.release.rules import ALWAYS, RULES, Request
+from tidegate.release.rules import ALWAYS, RULES, Request, is_author
 from tidegate.release.state import ARCHIVED, CHAMPION, PRODUCTION, STAGES, LedgerState, fold
 from tidegate.store.ports import Bucket
 
@@ -102,7 +102,9 @@ class Release:
 
     def judged(self, receipt: Receipt) -> LedgerEntry:
         """Enters a verdict into the ledger, whatever it is."""
-        event = Judged(version=receipt.candidate, receipt=digests.of_json(receipt), verdict=receipt.verdict)
+        event = Judged(
+            version=receipt.candidate, receipt=digests.of_json(receipt), verdict=receipt.verdict, loosened=receipt.loosened
+        )
         return self._append(receipt.model, lambda _: event)
 
     def receipt(self, model: str, receipt_digest: str) -> Receipt:
@@ -113,6 +115,12 @@ class Release:
         """The digest of the newest receipt of a version in the ledger, or an empty text."""
         judgement = self.state(model).newest_judgement(version)
         return judgement.receipt if judgement else ""
+
+    def champion_receipt(self, model: str) -> str:
+        """The digest of the receipt that the champion was promoted on last; empty without a champion, or if it passed no gate."""
+        champion = self.pointer(model).champion.version
+        moves = (entry.event for entry in reversed(self.history(model)) if isinstance(entry.event, Promoted))
+        return next((event.receipt for event in moves if event.version == champion), "")
 
     def approve(self, model: str, version: int, *, policy: ReleasePolicy, comment: str = "") -> LedgerEntry:
         """The actor consents to what the version's newest receipt says.
@@ -324,10 +332,12 @@ class Release:
                 why="a consent is bound to the receipt of a PASS",
                 fix=f"tidegate gate {ref}",
             )
-        if self._actor == state.authors.get(version):
+        receipt = self.receipt(model, judgement.receipt)
+        if is_author(self._actor, state, version, receipt):
+            changed = receipt.loosened and self._actor != state.authors.get(version)
             raise RefusedError(
                 "author-cannot-approve",
-                f"{self._actor} is the author of {ref}",
+                f"{self._actor} {'loosened the policy for' if changed else 'is the author of'} {ref}",
                 why="nobody approves their own work",
                 fix="ask somebody else, or declare approvals = 0 under [models.NAME.release]",
             )

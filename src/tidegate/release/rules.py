@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +30,11 @@ class Request:
         """``delay@3``."""
         return f"{self.model}@{self.version}"
 
+    @property
+    def approvals(self) -> int:
+        """How many people must consent: one more than declared where the policy was loosened."""
+        return self.policy.approvals + (self.receipt is not None and bool(self.receipt.loosened))
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -39,18 +45,37 @@ class Rule:
 
 
 def standing_approvers(state: LedgerState, request: Request) -> list[str]:
-    """Who consents to this receipt now: not expired, on the list if there is one, never the version's author, each once."""
-    author = state.authors.get(request.version, "")
+    """Who consents to this receipt now: not expired, on the list if there is one, never an author, each once.
+
+    Authors are the version's and, where the policy was loosened, whoever changed it and whoever ran the gate by it.
+    """
     return sorted(
         {
             consent.actor
             for consent in state.consents
             if consent.receipt == request.receipt_digest
             and consent.expires_at > request.now
-            and consent.actor != author
+            and not is_author(consent.actor, state, request.version, request.receipt)
             and (not request.policy.approvers or consent.actor in request.policy.approvers)
         }
     )
+
+
+def authors_of(state: LedgerState, version: int, receipt: Receipt | None) -> list[str]:
+    """Whose consent to a version does not count. An address stands for its first part as well: ``ana@example.org`` is ``ana``."""
+    authors = [state.authors[version]] if version in state.authors else []
+    if receipt is not None and receipt.loosened:
+        authors += [receipt.author, *receipt.loosened_by, *(name.partition("@")[0] for name in receipt.loosened_by)]
+    return authors
+
+
+def is_author(actor: str, state: LedgerState, version: int, receipt: Receipt | None) -> bool:
+    """Whether somebody is among ``authors_of``, however the name is spelled."""
+    return _same_person(actor) in {_same_person(name) for name in authors_of(state, version, receipt)}
+
+
+def _same_person(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def _not_frozen(state: LedgerState, request: Request) -> TidegateError | None:
@@ -151,13 +176,16 @@ def _not_quarantined(state: LedgerState, request: Request) -> TidegateError | No
 
 def _approved(state: LedgerState, request: Request) -> TidegateError | None:
     standing = standing_approvers(state, request)
-    if len(standing) >= request.policy.approvals:
+    if len(standing) >= request.approvals:
         return None
+    loosened = request.receipt.loosened if request.receipt else []
     who = f"one of {', '.join(request.policy.approvers)}" if request.policy.approvers else "somebody who is not its author"
     return ApprovalMissing(
         "approval-missing",
-        f"{request.ref} has {len(standing)} of {request.policy.approvals} approvals",
-        why="approvals are bound to the receipt, expire, and are never the author's",
+        f"{request.ref} has {len(standing)} of {request.approvals} approvals",
+        why=f"one more is needed, of nobody who changed the policy, because it asks for less than before: {'; '.join(loosened)}"
+        if loosened
+        else "approvals are bound to the receipt, expire, and are never the author's",
         fix=f"ask {who} to run: tidegate approve {request.ref}",
     )
 

@@ -50,6 +50,7 @@ def tell(event: Event) -> Told:
             return Told("registered", "registered", event.version, f" ({short(event.digest)})")
         case Judged():
             how = f": {event.verdict} (receipt {short(event.receipt)})"
+            how += f", by a policy that asks for less than before ({'; '.join(event.loosened)})" if event.loosened else ""
             return Told("judged", "judged", event.version, how, "", event.receipt, event.verdict)
         case Approved():
             until = f" until {format_time(event.expires_at)}"

@@ -54,13 +54,15 @@ def from_influence(
     clusters: Codes | None = None,
     differs: NDArray[np.bool_] | None = None,
     scale: float = 0.0,
+    weights: Floats | None = None,
 ) -> Estimate:
     """A t interval from influence values: ``value`` minus its truth is about the sum of ``influence`` over rows.
 
-    Rows of a cluster are added up first, so that they may depend on each other; the degrees of freedom are the number of
-    clusters (rows) less one. Two guards keep a sample with almost no differences from looking certain: with none at all, the
-    interval is that of a score interval for "0 of n", times ``scale``; with fewer than 20 units that differ,
-    two units as large as the largest are added, one to each side (after Agresti & Min).
+    Rows of a cluster are added up first, so that they may depend on each other; variance and degrees of freedom are corrected for
+    how uneven the clusters (rows) are, see ``steadiness``. Two guards keep a sample with almost no differences from looking
+    certain: with none at all, the interval is that of a score interval for "0 of n", times ``scale``; with fewer than 20 units
+    that differ, two units as large as the largest are added, one to each side (after Agresti & Min), by the share of units that
+    say nothing.
 
     Args:
         value: The estimate.
@@ -69,6 +71,7 @@ def from_influence(
         clusters: [n] codes, or None when every row stands for itself.
         differs: [n] which rows tell the two models apart; None: those with influence.
         scale: The largest value that a single row could plausibly have had.
+        weights: [n] weights that ``influence`` already holds: they tell how uneven the units are.
 
     Source: Liang & Zeger, Biometrika 73 (1986), cluster-robust variance; Agresti & Min, Statistics in Medicine 24 (2005).
     """
@@ -82,10 +85,48 @@ def from_influence(
     if differing == 0:
         half = scale * z * z / (count + z * z)
         return Estimate(value, value - half, value + half, count - 1)
-    squares = float(np.square(units).sum())
+    inflation, df = steadiness(size_powers(influence.size, weights, clusters))
+    squares = float(np.square(units).sum()) * inflation
     if differing < SPARSE:
-        squares += 2 * float(np.abs(units).max()) ** 2
-    return around(value, float(np.sqrt(squares * count / (count - 1))), count - 1, confidence)
+        squares += 2 * (1 - differing / count) * float(np.abs(units).max()) ** 2
+    return around(value, float(np.sqrt(squares)), df, confidence) if df > 0 else Estimate(value, float("nan"), float("nan"))
+
+
+def size_powers(rows: int, weights: Floats | None = None, clusters: Codes | None = None) -> Floats:
+    """[5] sums of the first to fifth power of the units' sizes: of rows or their weights, added up by cluster."""
+    if weights is None and clusters is None:
+        return np.full(5, float(rows))
+    sizes = np.ones(rows) if weights is None else weights
+    if clusters is not None:
+        sizes = cluster_sums(sizes, clusters)
+    with np.errstate(over="ignore"):
+        return np.array([float((sizes**power).sum()) for power in range(1, 6)])
+
+
+def steadiness(powers: Floats) -> tuple[float, float]:
+    """By what the sum of squared influences of units must be multiplied to be their variance, and its degrees of freedom.
+
+    Influences are residuals: a unit that holds the share h of all weight pulls the estimate to itself, so its square is too small.
+    The working model is that the error of a unit is as large as the unit (rows of a cluster are copies), which is the worst
+    case; then expectation and variance of the sum of squares are closed forms of the sums of powers of h. For n equal units they give
+    n / (n - 1) and n - 1. Both are infinitely bad (NaN, 0) where one unit holds everything.
+
+    Args:
+        powers: [5] sums of the first to fifth power of the units' sizes.
+
+    Source: Bell & McCaffrey, Survey Methodology 28 (2002), 169-181; with cluster sizes: Carter, Schnepel & Steigerwald, Review of
+    Economics and Statistics 99 (2017); degrees of freedom: Satterthwaite, Biometrics Bulletin 2 (1946).
+    """
+    total = float(powers[0])
+    if not total > 0:
+        return float("nan"), 0.0
+    with np.errstate(all="ignore"):  # weights so large that their powers are infinite: then there is no interval
+        s2, s3, s4, s5 = (float(powers[place] / np.float64(total) ** (place + 1)) for place in range(1, 5))
+    expected = s2 - 2 * s3 + s2 * s2
+    if not expected > 1e-9 * s2:
+        return float("nan"), 0.0
+    variance = s4 * (1 + 2 * s2) - 4 * s5 + s2**4 - 4 * s2 * s2 * s3 + 2 * s2 * s4 + 2 * s3 * s3
+    return s2 / expected, expected * expected / variance
 
 
 def cluster_sums(values: Floats, clusters: Codes) -> Floats:

@@ -1,7 +1,7 @@
-"""Losses row by row, their mean, and the paired difference of two models' means.
+"""Losses row by row: what one row adds to a metric that is a mean.
 
-Predictions of two models on the same rows share what makes a row hard, so the interval is taken of the row-wise
-difference: far narrower than two separate intervals.
+Labels are [n] with predictions [n]; or [n] class codes with probabilities [n, K]; or [n, K] labels 0/1 with probabilities [n, K], of
+which a row's loss is the mean over its K labels.
 """
 
 from __future__ import annotations
@@ -9,22 +9,36 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tidegate.stats.estimate import Codes, Estimate, Floats, from_influence
+from tidegate.stats.estimate import Floats
 
 CLIP = 1e-15
 
 
 def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> Floats:
-    """Minus the log-likelihood of each 0/1 label; probabilities are kept 1e-15 away from 0 and 1.
+    """Minus the log-likelihood of each label; probabilities are kept 1e-15 away from 0 and 1.
 
     Source: Good, Rational decisions, JRSS B 14 (1952).
     """
-    p = np.clip(np.asarray(probabilities, dtype=np.float64), CLIP, 1 - CLIP)
-    return -np.log(np.where(np.asarray(labels) > 0, p, 1 - p))
+    y, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if p.ndim == 2 and y.ndim == 1:
+        return -np.log(np.clip(_of_label(y, p), CLIP, 1 - CLIP))
+    p = np.clip(np.where(y > 0, p, 1 - p), CLIP, 1 - CLIP)
+    return _per_row(-np.log(p))
+
+
+def brier(labels: ArrayLike, probabilities: ArrayLike) -> Floats:
+    """(probability - label) squared, of classes summed over all of them: 0 to 1, of classes 0 to 2.
+
+    Source: Brier, Monthly Weather Review 78 (1950).
+    """
+    y, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if p.ndim == 2 and y.ndim == 1:
+        return np.square(p).sum(axis=1) - 2 * _of_label(y, p) + 1
+    return _per_row(np.square(p - y))
 
 
 def squared_error(labels: ArrayLike, predictions: ArrayLike) -> Floats:
-    """(prediction - label) squared; of probabilities and 0/1 labels this is the Brier score (Monthly Weather Review 78, 1950)."""
+    """(prediction - label) squared."""
     return np.square(np.asarray(predictions, dtype=np.float64) - np.asarray(labels, dtype=np.float64))
 
 
@@ -33,91 +47,26 @@ def absolute_error(labels: ArrayLike, predictions: ArrayLike) -> Floats:
     return np.abs(np.asarray(predictions, dtype=np.float64) - np.asarray(labels, dtype=np.float64))
 
 
-def mean(
-    values: Floats,
-    *,
-    confidence: float,
-    weights: Floats | None = None,
-    clusters: Codes | None = None,
-    scale: float = 0.0,
-) -> Estimate:
-    """The (weighted) mean of [n] values with a t interval over rows, or over clusters of rows.
+def relative_error(labels: ArrayLike, predictions: ArrayLike) -> Floats:
+    """|prediction - label| as a share of |label|; infinite or NaN where the label is 0."""
+    y = np.asarray(labels, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs((np.asarray(predictions, dtype=np.float64) - y) / y)
 
-    The mean of paired differences gives the paired t interval. ``scale`` is used where no value differs from 0.
-    Source: Student, Biometrika 6 (1908); weights and clusters by linearisation: Cochran, Sampling Techniques, chapter 6.
+
+def pinball(labels: ArrayLike, predictions: ArrayLike, *, quantile: float) -> Floats:
+    """The loss whose mean the ``quantile`` of the label makes least: too low costs ``quantile``, too high 1 - ``quantile`` per unit.
+
+    Source: Koenker & Bassett, Econometrica 46 (1978).
     """
-    if values.size == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"))
-    share = _shares(values.size, weights)
-    value = float((share * values).sum())
-    influence = share * (values - value)
-    return from_influence(value, influence, confidence=confidence, clusters=clusters, differs=values != 0, scale=scale)
+    short = np.asarray(labels, dtype=np.float64) - np.asarray(predictions, dtype=np.float64)
+    return np.maximum(quantile * short, (quantile - 1) * short)
 
 
-def mean_difference(
-    candidate: Floats,
-    champion: Floats,
-    *,
-    confidence: float,
-    weights: Floats | None = None,
-    clusters: Codes | None = None,
-    scale: float = 0.0,
-) -> Estimate:
-    """Mean loss of the candidate minus that of the champion on the same [n] rows: the paired t interval.
-
-    ``scale`` is a loss that a row could plausibly have, where none of these shows it.
-    """
-    seen = float(max(np.abs(candidate).max(initial=0.0), np.abs(champion).max(initial=0.0)))
-    return mean(candidate - champion, confidence=confidence, weights=weights, clusters=clusters, scale=max(seen, scale))
+def _of_label(codes: ArrayLike, probabilities: Floats) -> Floats:
+    """The probability that each row gives its own label."""
+    return np.take_along_axis(probabilities, np.asarray(codes).astype(np.int64)[:, None], axis=1)[:, 0]
 
 
-def root_mean(
-    squares: Floats,
-    *,
-    confidence: float,
-    weights: Floats | None = None,
-    clusters: Codes | None = None,
-    scale: float = 0.0,
-) -> Estimate:
-    """The root of the mean of [n] squared errors, with an interval by the delta method.
-
-    Source: Oehlert, A note on the delta method, The American Statistician 46 (1992).
-    """
-    share = _shares(squares.size, weights)
-    root = float(np.sqrt((share * squares).sum()))
-    return from_influence(
-        root, _root_influence(squares, root, share), confidence=confidence, clusters=clusters, scale=max(root, scale)
-    )
-
-
-def root_mean_difference(
-    candidate: Floats,
-    champion: Floats,
-    *,
-    confidence: float,
-    weights: Floats | None = None,
-    clusters: Codes | None = None,
-    scale: float = 0.0,
-) -> Estimate:
-    """Difference of the roots of two mean squared errors on the same rows: delta method on the paired influence values."""
-    share = _shares(candidate.size, weights)
-    roots = [float(np.sqrt((share * squares).sum())) for squares in (candidate, champion)]
-    influence = _root_influence(candidate, roots[0], share) - _root_influence(champion, roots[1], share)
-    differs = candidate != champion
-    return from_influence(
-        roots[0] - roots[1], influence, confidence=confidence, clusters=clusters, differs=differs, scale=max(*roots, scale)
-    )
-
-
-def _root_influence(squares: Floats, root: float, share: Floats) -> Floats:
-    if root == 0:
-        return np.zeros(squares.size)
-    return share * (squares - root * root) / (2 * root)
-
-
-def _shares(size: int, weights: Floats | None) -> Floats:
-    """Each row's share of the mean; NaN where no row weighs anything."""
-    if weights is None:
-        return np.full(size, 1 / size)
-    total = float(weights.sum())
-    return weights / total if total > 0 else np.full(size, np.nan)
+def _per_row(losses: Floats) -> Floats:
+    return losses if losses.ndim == 1 else losses.mean(axis=1)

@@ -27,7 +27,8 @@ def wilson(successes: int, n: int, *, confidence: float) -> Estimate:
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Estimate(share, max(centre - half, 0.0), min(centre + half, 1.0))
+    low, high = (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)  # exact, without rounding
+    return Estimate(share, max(low, 0.0), min(high, 1.0))
 
 
 def tango(gained: int, lost: int, n: int, *, confidence: float) -> Estimate:
@@ -48,13 +49,21 @@ def tango(gained: int, lost: int, n: int, *, confidence: float) -> Estimate:
 def tango_score(gained: int, lost: int, n: int, delta: float) -> float:
     """Tango's score statistic for the hypothesis that the true difference is ``delta``; it falls as ``delta`` grows."""
     excess = gained - lost - n * delta
-    b = -gained - lost + (2 * n - gained + lost) * delta
-    c = -lost * delta * (1 - delta)
-    share = (sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
-    variance = n * (2 * share + delta * (1 - delta))
+    variance = n * restricted_variance(gained, lost, n, delta)
     if variance <= 1e-12:
         return 0.0 if abs(excess) < 1e-9 else float(np.copysign(np.inf, excess))
     return excess / sqrt(variance)
+
+
+def restricted_variance(gained: float, lost: float, n: float, delta: float) -> float:
+    """Variance of one row's difference if the true difference were ``delta``: the score test's own, by restricted maximum likelihood.
+
+    Source: Tango, as above, equation 5.
+    """
+    b = -gained - lost + (2 * n - gained + lost) * delta
+    c = -lost * delta * (1 - delta)
+    share = (sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+    return 2 * share + delta * (1 - delta)
 
 
 def newcombe(both: int, gained: int, lost: int, neither: int, *, confidence: float) -> Estimate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,21 @@ def test_the_exit_code_is_the_verdict(tmp_path: Path, policy: Path, good: str, n
     assert (plain.exit_code, plain.stdout.split()[0]) == (code, verdict)
 
 
+def test_it_says_which_code_a_policy_makes_it_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tidegate.toml").touch()
+    (tmp_path / "share_metrics.py").write_text(
+        "def right(labels, predictions):\n    return float((labels == predictions).mean())\n"
+    )
+    policy = tmp_path / "gate.toml"
+    policy.write_text(POLICY.replace('"accuracy"', '"share_metrics:right"').format(test="superior"))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["check", str(_file(tmp_path, "new")), "--policy", str(policy), "--json"])
+    assert done.exit_code == 0
+    assert done.stderr.startswith("runs share_metrics:right, as the policy says")
+    assert json.loads(done.stdout)["rules"][0]["candidate"]["estimate"] == 0.9
+    assert str(tmp_path) not in sys.path
+
+
 def test_bad_input_is_invalid_and_still_one_json_object(tmp_path: Path, policy: Path) -> None:
     done = CliRunner().invoke(app, ["check", str(tmp_path / "gone.parquet"), "--policy", str(policy), "--json"])
     assert done.exit_code == 5
@@ -55,7 +71,7 @@ def test_pages_are_written(tmp_path: Path, policy: Path) -> None:
     arguments = ["check", str(_file(tmp_path, "new")), "--policy", str(policy), "--html", str(page), "--markdown", str(note)]
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert page.read_text().startswith("<!doctype html>")
-    assert note.read_text().startswith("## ✅ PASS")
+    assert note.read_text().startswith("<!-- tidegate-gate: new -->\n## ✅ PASS")
 
 
 def test_a_bad_policy_is_a_usage_error(tmp_path: Path, policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,3 +96,27 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, policy: Path, capsys: py
         main(["gate", "check", str(_file(tmp_path, "new")), "--policy", str(policy), "--html", str(tmp_path / "no" / "r.html")])
     assert ended.value.code == 1
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_a_plan_needs_no_labels_and_names_the_rows_to_label(tmp_path: Path, policy: Path) -> None:
+    source = _file(tmp_path, "new")
+    source.write_text("\n".join(line.partition(",")[2] for line in source.read_text().splitlines()) + "\n")
+    policy.write_text(POLICY.format(test="not_worse") + "margin = 0.05\n")
+    keys = tmp_path / "rows.csv"
+    arguments = ["plan", str(source), "--policy", str(policy), "--write", str(keys)]
+    plain = CliRunner().invoke(app, arguments)
+    assert (plain.exit_code, "label only the rows on which the models disagree" in plain.stdout) == (0, True)
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert (found["labelled"], found["only_disagreements"]) == (0, True)
+    assert keys.read_text().splitlines()[0] == "row"
+    assert len(keys.read_text().splitlines()) == 1 + found["disagreements"]
+
+
+@pytest.mark.parametrize(("margin", "code"), [("0.05", 0), ("0.9", 1)])
+def test_the_self_test_ends_with_its_answer(tmp_path: Path, policy: Path, margin: str, code: int) -> None:
+    policy.write_text(POLICY.format(test="not_worse") + f"margin = {margin}\n")
+    arguments = ["selftest", str(_file(tmp_path, "new")), "--policy", str(policy)]
+    plain = CliRunner().invoke(app, arguments)
+    assert (plain.exit_code, plain.stdout.split("  ")[0]) == (code, "ok" if code == 0 else "NOT OK")
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert (found["ok"], len(found["alarms"])) == (code == 0, 1)

@@ -86,3 +86,44 @@ def test_what_is_no_frame_is_refused(con, tmp_path, make, error, text):
 def _write(path, data):
     path.write_bytes(data)
     return path
+
+
+def test_a_two_dimensional_array_is_a_column_of_lists():
+    with frames.connect() as con:
+        rows = frames.relation(con, {"a": np.arange(3), 'p "q"': np.arange(6.0).reshape(3, 2)})
+        assert rows.columns == ["a", 'p "q"']
+        assert rows.fetchall() == [(0, (0.0, 1.0)), (1, (2.0, 3.0)), (2, (4.0, 5.0))]
+        with pytest.raises(BadInputError, match="has no columns"):
+            frames.relation(con, {"a": np.arange(3), "p": np.empty((3, 0))})
+
+
+def test_arrays_that_are_turned_round_are_read_in_their_order():
+    with frames.connect() as con:
+        rows = frames.relation(con, {"a": np.arange(3)[::-1], "b": np.array(["x", "y", "z"], dtype=object)[::-1]})
+        assert rows.fetchall() == [(2, "z"), (1, "y"), (0, "x")]
+
+
+@pytest.mark.parametrize("header", ["a,b,a", "a;b;a", "\ufeffa,b,a", "a,b, a"])
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path, header):
+    separator = ";" if ";" in header else ","
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        header + "\n" + separator.join(["1", "2", "3"]) + "\n" + separator.join(["4", "5", "6"]) + "\n", encoding="utf-8"
+    )
+    with frames.connect() as con, pytest.raises(BadInputError, match="names the column 'a' 2 times"):
+        frames.relation(con, path)
+
+
+def test_a_column_may_be_called_like_a_second_one(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,a_1\n1,2\n", encoding="utf-8")
+    with frames.connect() as con:
+        assert frames.relation(con, path).columns == ["a", "a_1"]
+
+
+def test_a_range_of_a_parquet_file_is_read_by_itself(tmp_path):
+    file = tmp_path / "rows.parquet"
+    with frames.connect() as con:
+        frames.write_parquet(frames.relation(con, {"x": np.arange(10) * 2}), file)
+        part = frames.numbered(con, file).filter("file_row_number BETWEEN 3 AND 5")
+        assert frames.to_columns(part)["x"].tolist() == [6, 8, 10]

@@ -10,13 +10,14 @@ import pytest
 from gate_rows import binary_rows, policy, rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tidegate.errors import UsageError
 from tidegate.gate import check, parse_report, report_bytes
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.policy import parse_check_policy
 from tidegate.gate.rules.comparison import compare
-from tidegate.records.report import RuleResult
+from tidegate.records.report import Report, RuleResult
 from tidegate.records.verdict import Verdict
 
 ALL = ("accuracy", "f1", "precision", "recall@0.4", "roc_auc", "log_loss", "brier")
@@ -99,11 +100,12 @@ def test_accuracy_tells_all_four_figures() -> None:
     assert "Tango" in found.method
 
 
-def test_an_equal_model_is_not_better_but_not_worse() -> None:
+def test_an_equal_model_is_not_worse_but_never_ships() -> None:
     rows = ROWS | {"new": ROWS["old"]}
     report = check(rows, policy(*(rule(metric, "not_worse", margin=0.02) for metric in ALL)))
-    assert report.verdict is Verdict.PASS
-    assert [warning.code for warning in report.warnings] == ["candidate-equals-champion"]
+    assert report.verdict is Verdict.INVALID
+    assert [problem.code for problem in report.problems] == ["candidate-equals-champion"]
+    assert {found.verdict for found in report.rules} == {Verdict.PASS}
     assert all(_one(rows, rule(metric)).verdict is not Verdict.PASS for metric in ALL)
     assert _one(rows, rule("accuracy", margin=0.01)).verdict is Verdict.FAIL
 
@@ -217,6 +219,11 @@ def test_files_that_are_no_evidence(tmp_path: Path, name: str, content: bytes | 
     assert report.sentence.startswith("Do not ship: the evidence cannot be used")
 
 
+def _judged(report: Report) -> Report:
+    """A report without its pictures, which show rows in the order of the file."""
+    return replace(report, curves=[], flips=None, diffs=None)
+
+
 def test_the_same_input_gives_the_same_bytes_in_any_order() -> None:
     asked = policy(*(rule(metric, slices=["origin"]) for metric in ALL), cluster="tail")
     plain = policy(*(rule(metric, slices=["origin"]) for metric in ALL), seed=4)
@@ -224,7 +231,8 @@ def test_the_same_input_gives_the_same_bytes_in_any_order() -> None:
     shuffled = {name: values[order] for name, values in ROWS.items()}
     for each in (asked, plain):
         report = check(ROWS, each)
-        assert report_bytes(check(ROWS, each)) == report_bytes(report) == report_bytes(check(shuffled, each))
+        assert report_bytes(check(ROWS, each)) == report_bytes(report)
+        assert report_bytes(_judged(check(shuffled, each))) == report_bytes(_judged(report))
         assert parse_report(report_bytes(report)) == report
 
 
@@ -293,7 +301,7 @@ def test_a_harmless_model_with_twenty_slices_is_seldom_called_worse() -> None:
 def test_a_few_heavy_rows_or_clusters_never_pass(metric: str) -> None:
     rows = binary_rows()
     assert check(rows, policy(rule(metric), weight="weight", cluster="tail")).verdict is Verdict.PASS
-    heavy = rows | {"weight": np.where(np.arange(2000) == 0, 1e300, 1.0)}
+    heavy = rows | {"weight": np.where(np.arange(2000) == 0, 1e50, 1.0)}
     found = _one(heavy, rule(metric), weight="weight")
     assert (found.verdict, "count as 1.0 equal ones" in found.reason) == (Verdict.INCONCLUSIVE, True)
     lumped = rows | {"tail": np.maximum(np.arange(2000) - 1900, 0)}

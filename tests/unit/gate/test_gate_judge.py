@@ -12,11 +12,13 @@ import pytest
 from gate_rows import rule
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from tidegate.clock import Clock
+from tidegate.clock import DAY, Clock, parse_time
 from tidegate.data import Datasets
 from tidegate.errors import UsageError
-from tidegate.gate import Judgement, judge, parse_model_policy
+from tidegate.gate import History, Judgement, judge, parse_model_policy
+from tidegate.gate.outputs import CANDIDATE
 from tidegate.models import Candidate, Models
+from tidegate.records.dataset import Snapshot
 from tidegate.records.model import ModelVersion
 from tidegate.records.policy import ModelPolicy
 from tidegate.records.verdict import Verdict
@@ -38,6 +40,8 @@ schema:
       - {name: origin, logicalType: string}
       - {name: late, logicalType: integer}
 """
+
+NOON = parse_time("2013-06-01T12:00:00+00:00")
 
 
 def _frame(n: int, seed: int) -> pl.DataFrame:
@@ -68,8 +72,12 @@ class Desk:
         candidate = Candidate("delay", fitted, example.head(200), "binary", trained_on=list(trained_on), training_digest=digest)
         return self.models.register(candidate)
 
+    def snapshot_with(self, golden: pl.Expr) -> Snapshot:
+        return self.datasets.snapshot(_frame(1500, 2).with_columns(golden.alias("golden")), "flights-golden")
+
     def judge(self, candidate: ModelVersion, champion: ModelVersion | None = None, **changes: Any) -> Judgement:
         keys: dict[str, Any] = {"models": self.models, "datasets": self.datasets, "snapshot": self.snapshot, "policy": policy()}
+        keys["history"] = History(now=NOON)
         return judge(candidate, champion, **(keys | changes))
 
 
@@ -220,6 +228,51 @@ def test_a_model_without_a_gate_cannot_be_judged(desk: Desk) -> None:
         desk.judge(desk.version("wind"), policy=parse_model_policy("delay", {"task": "binary"}))
 
 
+def _sky(rows: pl.DataFrame) -> Any:
+    return np.where(rows["wind"] > 0.5, "gale", np.where(rows["rain"] > 0, "wet", "fair"))
+
+
+def _judge_sky(desk: Desk, *versions: ModelVersion, labels: Any = None, **gate: Any) -> Judgement:
+    rows = _frame(600, 5)
+    sky = desk.datasets.snapshot(
+        rows.with_columns(sky=pl.Series((_sky(rows) if labels is None else labels).tolist())), "sky-eval"
+    )
+    asked = {"snapshot": "sky-eval", "label": "sky", "rules": [rule("log_loss"), rule("accuracy")]} | gate
+    return desk.judge(*versions, policy=parse_model_policy("sky", {"task": "multiclass", "gate": asked}), snapshot=sky)
+
+
+def _sky_version(desk: Desk, *columns: str, without: str = "") -> ModelVersion:
+    train = desk.train.with_columns(sky=pl.Series(_sky(desk.train).tolist())).filter(pl.col("sky") != without)
+    fitted = LogisticRegression(max_iter=500).fit(train.select(columns).to_numpy(), train["sky"].to_list())
+    return desk.models.register(Candidate("sky", fitted, train.select(columns).head(200), "multiclass"))
+
+
+def test_classes_are_judged_by_their_probabilities(desk: Desk) -> None:
+    good, poor = _sky_version(desk, "wind", "rain"), _sky_version(desk, "rain")
+    found = _judge_sky(desk, good, poor)
+    assert found.report.verdict is Verdict.PASS, found.report.sentence
+    assert f"{CANDIDATE}: gale" in found.predictions
+    shares = np.stack([found.predictions[f"{CANDIDATE}: {name}"] for name in ("fair", "gale", "wet")], axis=1)
+    assert np.allclose(shares.sum(axis=1), 1, atol=1e-5)
+    assert _judge_sky(desk, poor, good).report.verdict is Verdict.FAIL
+    assert _judge_sky(desk, good, baseline={"kind": "constant"}).report.verdict is Verdict.PASS
+
+
+def test_a_class_that_the_candidate_never_saw_is_invalid(desk: Desk) -> None:
+    good, blind = _sky_version(desk, "wind", "rain"), _sky_version(desk, "wind", "rain", without="gale")
+    found = _judge_sky(desk, blind, good)
+    assert _codes(found) == ["class-unknown"]
+    assert "'gale'" in found.report.problems[0].what
+
+
+def test_a_baseline_of_classes_leaves_only_decisions_to_compare(desk: Desk) -> None:
+    good = _sky_version(desk, "wind", "rain")
+    column = {"kind": "column", "column": "sky"}
+    found = _judge_sky(desk, good, baseline=column, rules=[rule("accuracy")])
+    assert found.report.verdict is Verdict.FAIL
+    assert _codes(_judge_sky(desk, good, baseline=column, rules=[rule("log_loss")])) == ["rule-not-computable"]
+
+
 def test_other_tasks(desk: Desk) -> None:
     train = desk.train
     linear = LinearRegression().fit(train.select("wind", "late").to_numpy(), train["dep_delay"].to_numpy())
@@ -237,3 +290,58 @@ def test_other_tasks(desk: Desk) -> None:
     asked = {"snapshot": "sky-eval", "label": "sky", "rules": [rule("accuracy")], "baseline": {"kind": "constant"}}
     found = desk.judge(version, policy=parse_model_policy("sky", {"task": "multiclass", "gate": asked}), snapshot=sky)
     assert found.report.verdict is Verdict.PASS, found.report.sentence
+
+
+def test_rules_about_models_and_snapshots(desk: Desk) -> None:
+    train = desk.datasets.snapshot(desk.train, "flights-train")
+    champion = desk.version("rain", "wind", labels=np.random.default_rng(0).permutation(desk.train["late"].to_numpy()))
+    candidate = desk.version("wind", "rain", trained_on=(train.ref,))
+    golden = desk.snapshot_with(pl.col("wind").abs() > 2.5)
+    asked = policy(
+        rule("log_loss"),
+        {"test": "flips", "value": 0.5, "slices": ["origin"]},
+        {"test": "schema"},
+        {"test": "size", "value": 1.0},
+        {"test": "latency", "value": 10.0, "relative": True},
+        {"test": "leakage", "columns": ["wind", "rain", "late"]},
+        {"test": "freshness", "max_age": "1d"},
+        {"test": "golden", "rows": "golden"},
+    )
+    found = desk.judge(candidate, champion, policy=asked, snapshot=golden).report
+    verdicts = {result.test: result.verdict for result in found.rules}
+    assert verdicts.pop("golden") is Verdict.FAIL  # nobody has all of them right
+    assert set(verdicts.values()) == {Verdict.PASS}, [result.reason for result in found.rules]
+    assert found.rules[-1].shown
+
+
+def test_an_anchor_is_judged_against_where_not_worse_is_asked(desk: Desk) -> None:
+    poor, fair, good = desk.version("rain"), desk.version("wind"), desk.version("wind", "rain")
+    asked = policy(rule("log_loss", "not_worse", margin=0.01), rule("roc_auc", "floor", value=0.6))
+    alone = desk.judge(fair, poor, policy=asked).report
+    assert (alone.verdict, alone.anchor, len(alone.rules)) == (Verdict.PASS, "", 2)
+    found = desk.judge(fair, poor, policy=asked, history=History(now=NOON, anchor=good)).report
+    assert (found.verdict, found.anchor) == (Verdict.FAIL, good.ref)
+    assert [(result.test, result.against, result.verdict) for result in found.rules] == [
+        ("not_worse", "", Verdict.PASS),
+        ("floor", "", Verdict.PASS),
+        ("not_worse", "anchor", Verdict.FAIL),
+    ]
+    assert found.rules[2].candidate == found.rules[0].candidate
+
+
+def test_labels_that_are_still_to_come(desk: Desk) -> None:
+    late = pl.when(pl.int_range(pl.len()) % 10 == 0).then(None).otherwise(pl.col("late"))
+    part = desk.datasets.snapshot(_frame(1500, 2).with_columns(late.alias("late")), "part")
+    asked = policy(rule("log_loss"), {"test": "label_coverage", "value": 0.8})
+    found = desk.judge(desk.version("wind", "rain"), policy=asked, snapshot=part).report
+    assert (found.verdict, found.rows) == (Verdict.PASS, 1350)
+    assert "rows-without-label" in [warning.code for warning in found.warnings]
+
+
+def test_a_rule_that_cannot_be_judged_tells_its_code(desk: Desk) -> None:
+    version = desk.version("wind", trained_on=(desk.datasets.snapshot(desk.train, "flights-train").ref,))
+    found = desk.judge(version, policy=policy({"test": "leakage", "columns": ["winds"]}))
+    assert _codes(found) == ["column-missing"]
+    stale = desk.judge(version, policy=policy({"test": "freshness", "max_age": "1d"}), history=History(now=NOON + 2 * DAY))
+    assert _codes(stale) == ["snapshot-stale"]
+    assert "too old" in stale.report.sentence

@@ -49,7 +49,7 @@ def test_a_policy_file(tmp_path: Path) -> None:
         ({"rules": [rule("f1", slices=["a"], slice_mode="none_wors")]}, "unknown-slice-mode", "'none_worse'"),
         ({"rules": ["f1"]}, "bad-policy", "rules[0]"),
         ({"champion": ""}, "rule-needs-champion", "champion"),
-        ({"task": "ranking"}, "unknown-metric", "ranking"),
+        ({"task": "ranking", "query": "q"}, "unknown-metric", "ranking"),
     ],
 )
 def test_what_is_not_understood_is_refused(change: dict[str, Any], code: str, words: str) -> None:

@@ -65,8 +65,8 @@ def test_a_receipt_names_everything() -> None:
 
 def test_it_is_stored_with_its_report(bucket: FolderBucket) -> None:
     receipt = _receipt()
-    stored = store_receipt(bucket, receipt, REPORT)
-    assert stored == digest.of_json(receipt) == store_receipt(bucket, receipt, REPORT)
+    stored = store_receipt(bucket, receipt, REPORT, POLICY)
+    assert stored == digest.of_json(receipt) == store_receipt(bucket, receipt, REPORT, POLICY)
     assert read_receipt(bucket, "delay", stored) == receipt
     assert read_report(bucket, "delay", stored) == REPORT
     page = bucket.find(receipt_key("delay", stored, ".html"))
@@ -75,9 +75,9 @@ def test_it_is_stored_with_its_report(bucket: FolderBucket) -> None:
 
 
 def test_it_is_found_by_its_beginning_or_by_version(bucket: FolderBucket) -> None:
-    first = store_receipt(bucket, _receipt(), REPORT)
-    later = store_receipt(bucket, _receipt(now=51 * DAY), REPORT)
-    other = store_receipt(bucket, _receipt(4), REPORT)
+    first = store_receipt(bucket, _receipt(), REPORT, POLICY)
+    later = store_receipt(bucket, _receipt(now=51 * DAY), REPORT, POLICY)
+    other = store_receipt(bucket, _receipt(4), REPORT, POLICY)
     assert find_receipt(bucket, first[:10]) == ("delay", first)
     assert find_receipt(bucket, "delay@3") == ("delay", later)
     assert find_receipt(bucket, "delay@4") == ("delay", other)
@@ -88,7 +88,7 @@ def test_it_is_found_by_its_beginning_or_by_version(bucket: FolderBucket) -> Non
 
 
 def test_a_changed_receipt_or_report_is_refused(bucket: FolderBucket) -> None:
-    stored = store_receipt(bucket, _receipt(), REPORT)
+    stored = store_receipt(bucket, _receipt(), REPORT, POLICY)
     for ending in (".report.json", ".json"):
         path = bucket.local(receipt_key("delay", stored, ending))
         path.chmod(0o644)

@@ -4,6 +4,7 @@ import pytest
 from tidegate import digest
 from tidegate.clock import Clock
 from tidegate.records.ledger import Promoted
+from tidegate.records.policy import ReleasePolicy
 from tidegate.release import audit_ledger, read_pointer, verify_ledger
 from tidegate.release.ledger import append
 
@@ -70,3 +71,19 @@ def test_a_ledger_that_was_removed_is_found(whole):
         whole.bucket.delete(key)
     whole.bucket.delete("models/delay/current.json")
     assert audit_ledger(whole.bucket, "delay") == ["delay has receipts but no ledger: it was removed"]
+
+
+def test_a_loosened_policy_that_its_authors_alone_approved_is_found(whole):
+    version = whole.version(1)
+    receipt = whole.judge(version, author="ci", loosened=["confidence was 0.95 and is 0.8"])
+    event = Promoted(version=1, digest=version.digest, receipt=receipt, previous=read_pointer(whole.bucket, "delay").champion)
+    append(whole.bucket, "delay", lambda _state: event, clock=Clock.replay(whole.now), actor="mallory")
+    assert ["loosened policy" in problem for problem in audit_ledger(whole.bucket, "delay")] == [True]
+
+
+def test_a_loosened_policy_that_somebody_else_approved_is_well(whole):
+    whole.judge(whole.version(1), author="ci", loosened=["confidence was 0.95 and is 0.8"])
+    for person in ("ben", "cy"):
+        whole.release(person).approve("delay", 1, policy=ReleasePolicy())
+    whole.release("ana").promote("delay", 1, policy=ReleasePolicy())
+    assert audit_ledger(whole.bucket, "delay") == []

@@ -1,130 +1,344 @@
-"""Metrics that count: functions of a confusion table at a threshold."""
+"""Metrics that count, by name: functions of a confusion table, of the whole table or of one class, at a threshold.
+
+Names: ``recall`` (binary, at 0.5), ``recall@0.3``, ``f2@0.3`` (F-beta: ``f`` and beta), ``recall[late]`` (one class of a multiclass
+task), ``recall[late]@0.3`` (one label of a multilabel task), ``macro_f1`` (over all classes).
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-import numpy as np
 
 from tidegate.errors import UsageError
 from tidegate.gate.evidence import Evidence
+from tidegate.gate.metrics import counts
+from tidegate.gate.metrics.counts import Coded, Counting, Need, Share
 from tidegate.gate.metrics.entry import Entry, Named, takes_none
-from tidegate.gate.metrics.metric import Measured, Metric, Scarce, grouped
-from tidegate.stats import cells, proportions
-from tidegate.stats.estimate import Codes, Estimate, Floats
+from tidegate.gate.metrics.macro import macro_labels
+from tidegate.gate.metrics.metric import Better, Metric, Scarce, measured_at_once
+from tidegate.records.names import nearest
+from tidegate.stats import confusion
+from tidegate.stats.confusion import Function, Score, on_margins
 
 THRESHOLD = 0.5
+Costs = tuple[tuple[float, ...], ...]
+
+_ALL = ("binary", "multiclass", "multilabel")
+_BETA = re.compile(r"(?P<mean>macro_|weighted_|micro_|)f(?P<beta>\d+(?:\.\d+)?)")
+_MOST_BETA = 100.0
 
 
-def counting(name: str, ratio: cells.Ratio, about: str, *, scarce: Scarce = "") -> Metric:
-    """A metric that is a ratio of counts; decisions are taken at 0.5."""
-    metric = Metric(name=name, better="higher", about=about, scarce=scarce, measure=partial(_measure, ratio, THRESHOLD))
-    return replace(metric, threshold=THRESHOLD)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a stem means."""
+
+    name: str
+    about: str
+    of: Function
+    """Of [..., 3, K] margins; where it is about one class, of those of a binary table."""
+    one: tuple[str, ...] = ()
+    """Tasks in which it is about one class, which the name must then say (binary: class 1, which it must not)."""
+    whole: tuple[str, ...] = ()
+    """Tasks in which it is about all classes together."""
+    share: Share | None = None
+    needs: tuple[Need, ...] = ()
+    low: float = 0.0
 
 
-def at_threshold(metric: Metric, name: str, threshold: float) -> Metric:
-    """The same metric with decisions taken at another threshold."""
-    assert isinstance(metric.measure, partial)
-    return replace(metric, name=name, threshold=threshold, measure=partial(_measure, metric.measure.args[0], threshold))
+_KINDS = (
+    Kind(
+        name="balanced_accuracy",
+        about="mean recall of the classes",
+        of=confusion.balanced_accuracy,
+        one=("binary", "multilabel"),
+        whole=("multiclass",),
+        needs=("each",),
+    ),
+    Kind(
+        name="precision",
+        about="share of predicted positives that are positive",
+        of=confusion.precision,
+        one=_ALL,
+        needs=("positive", "predicted"),
+    ),
+    Kind(
+        name="recall",
+        about="share of positives that are found",
+        of=confusion.recall,
+        one=_ALL,
+        share=Share((1,), 1),
+        needs=("positive",),
+    ),
+    Kind(
+        name="specificity",
+        about="share of negatives that are not taken for positives",
+        of=confusion.specificity,
+        one=_ALL,
+        share=Share((0,), 0),
+        needs=("negative",),
+    ),
+    Kind(
+        name="positive_rate",
+        about="share of rows that are predicted positive",
+        of=confusion.positive_rate,
+        one=_ALL,
+        share=Share((0, 1), 1),
+    ),
+    Kind(
+        name="mcc",
+        about="Matthews' correlation of label and decision",
+        of=confusion.mcc,
+        one=("binary", "multilabel"),
+        whole=("multiclass",),
+        needs=("each",),
+        low=-1.0,
+    ),
+    Kind(
+        name="kappa",
+        about="Cohen's kappa: agreement beyond chance",
+        of=confusion.kappa,
+        one=("binary", "multilabel"),
+        whole=("multiclass",),
+        needs=("each",),
+        low=-1.0,
+    ),
+)
+_PLAIN = {"f1", "f2", "f0.5", "macro_f1", "weighted_f1", "micro_f1"}
 
 
-def _measure(ratio: cells.Ratio, threshold: float, evidence: Evidence, confidence: float, rng: np.random.Generator) -> Measured:
-    labels, ours, theirs = _decisions(threshold, evidence)
-    codes = cells.cell_codes(labels, ours, theirs)
-    swapped = cells.cell_codes(labels, ours if theirs is None else theirs, None)
-    if evidence.clusters is not None or evidence.weights is not None:
-        grouping: Any = {"confidence": confidence, "weights": evidence.weights, "clusters": evidence.clusters}
-        singles = [cells.linear(each, ratio, **grouping) for each in (codes, swapped)]
-        pair = None if theirs is None else cells.linear_difference(codes, ratio, **grouping)
-        return _measured(singles, pair, "paired difference of ratios by linearisation" + grouped(evidence))
-    counts = cells.cell_counts(codes)
-    share = _as_share(ratio, counts)
-    if share is not None:
-        return _share(share, confidence, paired=theirs is not None)
-    singles = [cells.bootstrap(each, ratio, confidence=confidence, rng=rng) for each in (counts, cells.cell_counts(swapped))]
-    pair = None if theirs is None else cells.bootstrap_difference(counts, ratio, confidence=confidence, rng=rng)
-    return _measured(singles, pair, f"paired multinomial bootstrap over cells, {cells.DRAWS:,} draws, percentile interval")
-
-
-def _measured(singles: list[Estimate], pair: Estimate | None, method: str) -> Measured:
-    return Measured(singles[0], None if pair is None else singles[1], pair, method, {})
-
-
-def _decisions(threshold: float, evidence: Evidence) -> tuple[Floats | Codes, Floats | Codes, Floats | Codes | None]:
-    """0/1 labels and decisions; of a multiclass task every row is a 1 and a decision tells whether the class was right."""
-    predictions = [evidence.candidate] if evidence.champion is None else [evidence.candidate, evidence.champion]
-    if evidence.task == "multiclass":
-        labels = np.ones(evidence.rows, dtype=np.int8)
-        decided = [(each == evidence.labels).astype(np.int8) for each in predictions]
-    else:
-        labels = evidence.labels
-        decided = [(each >= threshold).astype(np.int8) for each in predictions]
-    return labels, decided[0], decided[1] if len(decided) > 1 else None
-
-
-def _as_share(ratio: cells.Ratio, counts: Codes) -> tuple[int, int, int, int] | None:
-    """Rows that both, only the candidate, only the champion, neither has right, for metrics that are a plain share of rows."""
-    zero, one = counts[:4], counts[4:]
-    if ratio is cells.ACCURACY:
-        right = one + zero[::-1]
-    elif ratio is cells.RECALL:
-        right = one
-    else:
+def family(stem: str) -> Entry | None:
+    """The entry of a stem that holds a number: F-beta, as ``f3``, ``macro_f2``."""
+    match = _BETA.fullmatch(stem)
+    if match is None or not 0 < float(match["beta"]) <= _MOST_BETA:
         return None
-    return int(right[3]), int(right[2]), int(right[1]), int(right[0])
+    beta, mean = float(match["beta"]), match["mean"]
+    how = "harmonic mean of precision and recall" + ("" if beta == 1 else f", recall weighing {beta:g} squared times as much")
+    if not mean:
+        of = partial(confusion.fbeta, beta=beta)
+        return _entry(Kind(name=stem, about=how, of=of, one=_ALL, needs=("positive",)))
+    if mean == "weighted_":
+        of = partial(confusion.weighted_fbeta, beta=beta)
+        return _entry(Kind(name=stem, about=f"mean over classes by their rows of the {how}", of=of, whole=("multiclass",)))
+    if mean == "micro_":
+        return Entry(metric=_micro(Named(stem, stem, None, None), beta), tasks=("multilabel",), read=partial(_read_micro, beta))
+    of = partial(confusion.macro_fbeta, beta=beta)
+    kind = Kind(name=stem, about=f"mean over classes of the {how}", of=of, whole=("multiclass",), needs=("each",))
+    return Entry(metric=_whole(kind, stem), tasks=("multiclass", "multilabel"), read=partial(_read_macro, kind, beta))
 
 
-def _share(table: tuple[int, int, int, int], confidence: float, *, paired: bool) -> Measured:
-    both, gained, lost, neither = table
-    n = sum(table)
-    ours = proportions.wilson(both + gained, n, confidence=confidence)
-    if not paired:
-        return Measured(ours, None, None, "Wilson score interval", {})
-    newcombe = proportions.newcombe(both, gained, lost, neither, confidence=confidence)
-    details = {
-        "only_candidate_right": float(gained),
-        "only_champion_right": float(lost),
-        "mcnemar_exact_p": proportions.mcnemar_exact(gained, lost),
-        "mcnemar_midp_p": proportions.mcnemar_midp(gained, lost),
-        "newcombe_low": newcombe.low,
-        "newcombe_high": newcombe.high,
-    }
-    theirs = proportions.wilson(both + lost, n, confidence=confidence)
-    return Measured(
-        ours,
-        theirs,
-        proportions.tango(gained, lost, n, confidence=confidence),
-        "Tango score interval of paired proportions",
-        details,
+def _entry(kind: Kind) -> Entry:
+    metric = _one(kind, kind.name, None, THRESHOLD) if "binary" in kind.one else _whole(kind, kind.name)
+    return Entry(metric=metric, tasks=tuple(task for task in _ALL if task in kind.one + kind.whole), read=partial(_read, kind))
+
+
+def _read(kind: Kind, named: Named, task: str, costs: Costs) -> Metric:
+    del costs
+    if task in kind.whole or task == "binary":
+        _refuse_part(named)
+        return _whole(kind, _unthresholded(named)) if task in kind.whole else _one(kind, named.name, None, _threshold(named))
+    part = _part(named, task)
+    return _one(kind, named.name, part, _no_threshold(named) if task == "multiclass" else _threshold(named))
+
+
+def _one(kind: Kind, name: str, part: str | None, threshold: float) -> Metric:
+    """A metric of one class against the rest."""
+    code: partial[Coded] = (
+        partial(counts.binary_codes, threshold=threshold)
+        if part is None
+        else partial(counts.class_codes, name=part, threshold=threshold)
+    )
+    scarce: Scarce = "rarer" if "each" in kind.needs else "positive" if "positive" in kind.needs else ""
+    return _metric(
+        name,
+        kind.about if part is None else f"{kind.about}, of {part}",
+        Counting(
+            code=code,
+            score=Score(on_margins(kind.of), kind.low),
+            share=kind.share,
+            needs=kind.needs,
+            noun="label 1" if part is None else f"label {part}",
+        ),
+        scarce=scarce,
+        threshold=threshold,
+        refuses=None if part is None else partial(_refuses_class, part),
     )
 
 
-def _threshold(metric: Metric, named: Named, task: str) -> Metric:
-    if task != "binary":
-        raise takes_none(named)
-    text = named.at or ""
-    if not re.fullmatch(r"\d*\.?\d+", text) or not 0 < float(text) <= 1:
+def _whole(kind: Kind, name: str) -> Metric:
+    """A metric of all classes together."""
+    code = partial(counts.square_codes, threshold=THRESHOLD)
+    return _metric(name, kind.about, Counting(code=code, score=Score(on_margins(kind.of), kind.low), needs=kind.needs))
+
+
+def _accuracy(name: str, threshold: float, about: str, part: str | None = None) -> Metric:
+    sums = Counting(
+        code=partial(counts.right_codes, threshold=threshold, name=part),
+        score=Score(on_margins(confusion.recall)),
+        share=Share((1,), 1),
+    )
+    return _metric(name, about, sums, threshold=threshold, refuses=None if part is None else partial(_refuses_class, part))
+
+
+def _read_accuracy(named: Named, task: str, costs: Costs) -> Metric:
+    del costs
+    if task == "multilabel":
+        part = _part(named, task)
+        return _accuracy(named.name, _threshold(named), f"share of rows that are right about {part}", part)
+    _refuse_part(named)
+    return _accuracy(named.name, _threshold(named) if task == "binary" else _no_threshold(named), "share of rows that are right")
+
+
+def _read_subset(named: Named, task: str, costs: Costs) -> Metric:
+    del task, costs
+    _refuse_part(named)
+    return _accuracy(named.name, _threshold(named), "share of rows of which every label is right")
+
+
+def _read_hamming(named: Named, task: str, costs: Costs) -> Metric:
+    del task, costs
+    _refuse_part(named)
+    threshold = _threshold(named)
+    sums = Counting(code=partial(counts.level_codes, threshold=threshold, share=True), score=Score(confusion.mean_of))
+    return _metric(named.name, "share of all labels that are right", sums, threshold=threshold)
+
+
+def _read_micro(beta: float, named: Named, task: str, costs: Costs) -> Metric:
+    del task, costs
+    _refuse_part(named)
+    return _micro(named, beta)
+
+
+def _micro(named: Named, beta: float) -> Metric:
+    threshold, of = _threshold(named), partial(confusion.micro_fbeta, beta=beta)
+    sums = Counting(code=partial(counts.level_codes, threshold=threshold, share=False), score=Score(on_margins(of)))
+    return _metric(named.name, "F of the decisions on all labels together", sums, threshold=threshold)
+
+
+def _read_macro(kind: Kind, beta: float, named: Named, task: str, costs: Costs) -> Metric:
+    del costs
+    _refuse_part(named)
+    if task == "multiclass":
+        return _whole(kind, _unthresholded(named))
+    return macro_labels(named.name, kind.about, _threshold(named), beta)
+
+
+def _read_costs(better: Better, named: Named, task: str, costs: Costs) -> Metric:
+    _refuse_part(named)
+    _check_costs(named, task, costs)
+    values = [value for line in costs for value in line] or [0.0]
+    threshold = _threshold(named) if task == "binary" else _no_threshold(named)
+    sums = Counting(
+        code=partial(counts.square_codes, threshold=threshold, costs=costs),
+        score=Score(confusion.mean_of, min(values), max(values)),
+    )
+    about = "mean cost of a row" if better == "lower" else "mean utility of a row"
+    return _metric(named.name, about, sums, better=better, threshold=threshold, refuses=partial(_refuses_costs, len(costs)))
+
+
+def _check_costs(named: Named, task: str, costs: Costs) -> None:
+    size = len(costs)
+    if size < 2 or any(len(line) != size for line in costs) or (task == "binary" and size != 2):
+        what = "2 by 2" if task == "binary" else "square, as large as there are classes"
+        raise UsageError(
+            "bad-costs",
+            f"{named.name} needs costs, {what}: a line for each true class, in it a number for each decision",
+            fix="write costs = [[0, 1], [5, 0]]: a false alarm costs 1, a miss 5",
+        )
+    if not all(abs(value) < float("inf") for line in costs for value in line):
+        raise UsageError("bad-costs", "a cost is infinite or no number", fix="write finite numbers")
+
+
+def _refuses_costs(size: int, evidence: Evidence) -> str:
+    classes = len(evidence.classes)
+    if evidence.task == "multiclass" and classes != size:
+        return f"has costs for {size} classes, but there are {classes}: {_some(evidence.classes)}"
+    return ""
+
+
+def _refuses_class(part: str, evidence: Evidence) -> str:
+    if counts.class_place(evidence.classes, part) >= 0:
+        return ""
+    return f"asks for {part!r}, which occurs nowhere ({nearest(part, evidence.classes)})"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+
+
+def _metric(
+    name: str,
+    about: str,
+    sums: Counting,
+    *,
+    better: Better = "higher",
+    scarce: Scarce = "",
+    threshold: float | None = None,
+    refuses: Callable[[Evidence], str] | None = None,
+) -> Metric:
+    return Metric(
+        name=name,
+        better=better,
+        about=about,
+        measure=measured_at_once(sums),
+        additive=sums,
+        scarce=scarce,
+        threshold=threshold,
+        refuses=refuses,
+    )
+
+
+def _threshold(named: Named) -> float:
+    if named.at is None:
+        return THRESHOLD
+    if not re.fullmatch(r"\d*\.?\d+", named.at) or not 0 < float(named.at) <= 1:
         raise UsageError(
             "bad-threshold",
-            f"{text!r} is no threshold of a probability",
+            f"{named.at!r} is no threshold of a probability",
             why="it lies above 0 and at most at 1",
             fix=f"write {named.stem}@0.5",
         )
-    return at_threshold(metric, named.name, float(text))
+    return float(named.at)
 
 
-def _line(
-    name: str, ratio: cells.Ratio, about: str, tasks: tuple[str, ...] = ("binary",), *, scarce: Scarce = "positive"
-) -> Entry:
-    return Entry(metric=counting(name, ratio, about, scarce=scarce), tasks=tasks, at=_threshold)
+def _no_threshold(named: Named) -> float:
+    _unthresholded(named)
+    return THRESHOLD
 
 
-ENTRIES = (
-    _line("accuracy", cells.ACCURACY, "share of rows that are right", ("binary", "multiclass"), scarce=""),
-    _line("precision", cells.PRECISION, "share of predicted positives that are positive"),
-    _line("recall", cells.RECALL, "share of positives that are found"),
-    _line("f1", cells.F1, "harmonic mean of precision and recall"),
+def _unthresholded(named: Named) -> str:
+    if named.at is not None:
+        raise takes_none(named)
+    return named.name
+
+
+def _part(named: Named, task: str) -> str:
+    if not named.part:
+        raise UsageError(
+            "bad-metric",
+            f"{named.name!r} is about one class of a {task} task, and does not say which",
+            fix=f"write {named.stem}[CLASS], with the name of a class",
+        )
+    return named.part
+
+
+def _refuse_part(named: Named) -> None:
+    if named.part is not None:
+        raise UsageError("bad-metric", f"{named.stem} takes no class: {named.name!r}", fix=f"write {named.stem!r}")
+
+
+def _plain(stem: str, tasks: tuple[str, ...], read: Callable[[Named, str, Costs], Metric], *, costs: bool = False) -> Entry:
+    example: Costs = ((0.0, 1.0), (1.0, 0.0)) if costs else ()
+    return Entry(metric=read(Named(stem, stem, None, None), tasks[0], example), tasks=tasks, read=read, costs=costs)
+
+
+ENTRIES: tuple[Entry, ...] = (
+    _plain("accuracy", _ALL, _read_accuracy),
+    _plain("subset_accuracy", ("multilabel",), _read_subset),
+    _plain("hamming_accuracy", ("multilabel",), _read_hamming),
+    _plain("expected_cost", ("binary", "multiclass"), partial(_read_costs, "lower"), costs=True),
+    _plain("utility", ("binary", "multiclass"), partial(_read_costs, "higher"), costs=True),
+    *(_entry(kind) for kind in _KINDS),
+    *(found for stem in sorted(_PLAIN) if (found := family(stem)) is not None),
 )

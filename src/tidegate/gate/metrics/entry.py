@@ -27,6 +27,10 @@ class Entry:
     tasks: tuple[str, ...]
     at: Callable[[Metric, Named, str], Metric] | None = None
     """Takes what stands behind ``@`` into account: (metric, name, task); None: nothing may stand there."""
+    read: Callable[[Named, str, tuple[tuple[float, ...], ...]], Metric] | None = None
+    """In place of ``at``: reads the whole name: (name, task, costs)."""
+    costs: bool = False
+    """Whether it goes by the costs of a rule."""
 
 
 def entry(metric: Metric, *tasks: str) -> Entry:

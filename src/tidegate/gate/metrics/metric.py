@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tidegate.gate.evidence import Evidence
-from tidegate.stats.estimate import Estimate, Floats, cluster_sums
+from tidegate.gate.evidence import MIN_CLUSTERS, MIN_ROWS, Evidence, Groups
+from tidegate.gate.metrics.support import Support, support_of
+from tidegate.stats.estimate import Estimate, Floats
 
 Better = Literal["higher", "lower"]
 Scarce = Literal["", "positive", "rarer"]
 
-MIN_ROWS = 30
-MIN_CLUSTERS = 10
 MIN_CLASS = 10
-_TINY = float(np.finfo(np.float64).tiny)
+_SLACK = 1e-9
 
 
 class Measured(NamedTuple):
@@ -29,6 +28,12 @@ class Measured(NamedTuple):
     difference: Estimate | None
     method: str
     details: dict[str, float]
+    careful_candidate: Estimate | None = None
+    """A second interval of the candidate's value by another method; a verdict must hold by both."""
+    careful_difference: Estimate | None = None
+    """The same of the difference."""
+    few: str = ""
+    """Why these rows are too few for an interval, where only measuring tells; see ``shortage`` for the rest."""
 
 
 Measure: TypeAlias = Callable[[Evidence, float, np.random.Generator], Measured]
@@ -36,6 +41,38 @@ Measure: TypeAlias = Callable[[Evidence, float, np.random.Generator], Measured]
 
 Loss: TypeAlias = Callable[[ArrayLike, ArrayLike], Floats]
 """[n] labels and predictions to the [n] values whose mean the metric is."""
+
+
+class Additive(Protocol):
+    """How a metric is made of sums: rows may be taken in portions, and all slices of a column at once.
+
+    What ``gather`` returns is its own affair (``Any`` here); it holds the sums of ``size`` groups side by side and must not grow
+    with the rows, except by clusters and by a fixed number of rows of small groups.
+    """
+
+    def gather(self, evidence: Evidence, groups: Groups | None, size: int) -> Any:
+        """Sums of rows by group. ``groups``: [n] codes from 0 to below ``size``; None: one group (``size`` is 1).
+
+        Codes of ``evidence.clusters`` mean the same cluster in every portion.
+        """
+        ...
+
+    def merge(self, first: Any, second: Any) -> Any:
+        """Sums of the rows of two portions, ``first`` before ``second``; the groups are the same."""
+        ...
+
+    def settle(self, state: Any, place: int, confidence: float, rng: np.random.Generator) -> Measured:
+        """What was measured in the group ``place``. A group may have no rows: then values are NaN."""
+        ...
+
+
+def measured_at_once(additive: Additive) -> Measure:
+    """The measure of all rows in one portion."""
+
+    def measure(evidence: Evidence, confidence: float, rng: np.random.Generator) -> Measured:
+        return additive.settle(additive.gather(evidence, None, 1), 0, confidence, rng)
+
+    return measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +90,12 @@ class Metric:
     scarce: Scarce = ""
     """Of which rows there must be some for an interval: those with label 1, or those of the rarer class."""
     needs_probability: bool = False
+    refuses: Callable[[Evidence], str] | None = None
+    """Says why these rows cannot be measured at all ("mape" + " divides by ..."); empty: they can. Asked of any portion of rows."""
+    costly: bool = False
+    """Whether it takes thousands of calls of somebody's function: then it is measured only where that decides."""
+    additive: Additive | None = None
+    """Its sums, where it is made of such; ``measure`` must then be ``measured_at_once(additive)``."""
 
     @property
     def sign(self) -> int:
@@ -60,24 +103,26 @@ class Metric:
         return 1 if self.better == "higher" else -1
 
 
-def shortage(metric: Metric, evidence: Evidence) -> tuple[str, int | None]:
+def shortage(metric: Metric, evidence: Evidence | Support) -> tuple[str, int | None]:
     """Why these rows are too few for any interval of ``metric`` (empty: they are not), and about how many more it takes."""
-    if evidence.rows < MIN_ROWS:
-        return f"{evidence.rows} rows are too few: at least {MIN_ROWS} are needed", MIN_ROWS - evidence.rows
-    clusters = evidence.cluster_count
-    if clusters is not None and clusters < MIN_CLUSTERS:
-        return f"{clusters} clusters are too few: at least {MIN_CLUSTERS} are needed", None
-    counted, needed = _effective(evidence), MIN_ROWS if clusters is None else MIN_CLUSTERS
-    if counted < needed:
-        what = "the weights are" if clusters is None else "the clusters are"
-        return f"{what} so uneven that they count as {counted:.1f} equal ones: at least {needed} are needed", None
-    if metric.scarce and evidence.task == "binary":
-        ones = int((evidence.labels > 0).sum())
+    there = evidence if isinstance(evidence, Support) else support_of(evidence)
+    noun = "queries" if there.task == "ranking" else "rows"
+    if there.rows < MIN_ROWS:
+        return f"{there.rows} {noun} are too few: at least {MIN_ROWS} are needed", MIN_ROWS - there.rows
+    if there.clusters is not None and there.clusters < MIN_CLUSTERS:
+        return f"{there.clusters} clusters are too few: at least {MIN_CLUSTERS} are needed", None
+    needed = MIN_ROWS if there.clusters is None else MIN_CLUSTERS
+    if there.effective < needed * (1 - _SLACK):
+        what = "the weights are" if there.clusters is None else "the clusters are"
+        return f"{what} so uneven that they count as {there.effective:.1f} equal ones: at least {needed} are needed", None
+    if metric.scarce and there.task == "binary":
         scarce, name = (
-            (min(ones, evidence.rows - ones), "of the rarer class") if metric.scarce == "rarer" else (ones, "with label 1")
+            (min(there.ones, there.rows - there.ones), "of the rarer class")
+            if metric.scarce == "rarer"
+            else (there.ones, "with label 1")
         )
         if scarce < MIN_CLASS:
-            more = -(-evidence.rows * (MIN_CLASS - scarce) // scarce) if scarce else None
+            more = -(-there.rows * (MIN_CLASS - scarce) // scarce) if scarce else None
             return f"{scarce} rows {name} are too few: at least {MIN_CLASS} are needed", more
     return "", None
 
@@ -88,17 +133,3 @@ def grouped(evidence: Evidence) -> str:
     parts = [f"over {clusters:,} clusters, t({clusters - 1})"] if clusters is not None else []
     parts += ["weighted"] if evidence.weights is not None else []
     return "".join(f", {part}" for part in parts)
-
-
-def _effective(evidence: Evidence) -> float:
-    """How many equal rows (clusters, if there are any) these are worth: a few heavy ones make every interval too narrow.
-
-    Source: Kish, Survey Sampling (1965), section 11.7; of clusters: Carter, Schnepel & Steigerwald, Rev. Econ. Stat. 99 (2017).
-    """
-    if evidence.clusters is None and evidence.weights is None:
-        return float(evidence.rows)
-    sizes = np.ones(evidence.rows) if evidence.weights is None else evidence.weights
-    if evidence.clusters is not None:
-        sizes = cluster_sums(sizes / max(float(sizes.max()), _TINY), evidence.clusters)
-    shares = sizes / max(float(sizes.max()), _TINY)
-    return float(shares.sum() ** 2 / max(float(np.square(shares).sum()), _TINY))

@@ -7,15 +7,14 @@ so the p-values of harm are Holm's. A slice too small to test cannot be proven w
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 from msgspec.structs import replace
 
-from tidegate.gate.evidence import Evidence
 from tidegate.gate.metrics import Metric
 from tidegate.gate.rules.bound import Answer, answer, ask_slice, interval
+from tidegate.gate.rules.parts import SlicePart
 from tidegate.records.policy import Rule
 from tidegate.records.report import SliceResult
 from tidegate.records.verdict import Verdict, worst
@@ -33,38 +32,31 @@ class Sliced(NamedTuple):
     results: list[SliceResult]
 
 
-def generator(seed: int, *names: str) -> np.random.Generator:
-    """Randomness of one metric on one slice: it does not depend on the other rules or on their order."""
-    return np.random.default_rng([seed, zlib.crc32("\0".join(names).encode())])
-
-
-def judge_slices(rule: Rule, metric: Metric, evidence: Evidence, *, confidence: float, seed: int) -> Sliced:
-    """Judges every value of the rule's slice columns and folds them by the rule's mode."""
+def judge_slices(rule: Rule, metric: Metric, parts: Sequence[SlicePart], rows: int, *, confidence: float) -> Sliced:
+    """Judges every value of the rule's slice columns and folds them by the rule's mode. ``rows``: of the whole set."""
     results: list[SliceResult] = []
     answers: list[Answer] = []
-    for column in rule.slices:
-        for value, part in evidence.split(column):
-            measured = metric.measure(part, confidence, generator(seed, rule.metric, column, value))
-            found = answer(ask_slice(rule), metric, measured, part, confidence=confidence)
-            answers.append(found)
-            results.append(
-                SliceResult(
-                    column=column,
-                    value=value,
-                    rows=part.rows,
-                    verdict=found.verdict,
-                    candidate=interval(measured.candidate),
-                    champion=interval(measured.champion) if measured.champion else None,
-                    difference=interval(measured.difference) if measured.difference else None,
-                    reason=found.reason,
-                )
+    for column, value, (measured, support) in parts:
+        found = answer(ask_slice(rule), metric, measured, support, confidence=confidence)
+        answers.append(found)
+        results.append(
+            SliceResult(
+                column=column,
+                value=value,
+                rows=support.rows,
+                verdict=found.verdict,
+                candidate=interval(measured.candidate),
+                champion=interval(measured.champion) if measured.champion else None,
+                difference=interval(measured.difference) if measured.difference else None,
+                reason=found.reason,
             )
+        )
     if rule.slice_mode == "none_worse":
         results = _none_worse(results, answers, confidence)
         verdict = Verdict.FAIL if any(result.verdict is Verdict.FAIL for result in results) else Verdict.PASS
     else:
         verdict = worst([result.verdict for result in results])
-    missing = [_over_all(found, result, evidence.rows) for found, result in zip(answers, results, strict=True)]
+    missing = [_over_all(found, result, rows) for found, result in zip(answers, results, strict=True)]
     return Sliced(verdict, _reason(verdict, results), _most(missing), results)
 
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.errors import NotFoundError, TidegateError
-from tidegate.gate import read_report, render_html
+from tidegate.gate import page_policy, read_report, render_html
 from tidegate.records.ledger import Judged
 from tidegate.release import Told, read_entries, tell
 from tidegate.server.answers import path_digest, path_name, path_number
@@ -99,11 +99,11 @@ def show_receipt(workspace: Workspace, request: Request) -> Page:
 
 
 def report_page(workspace: Workspace, request: Request) -> Response:
-    """The report as the gate itself renders it, for the frame in its page. It may style itself, and nothing more."""
+    """The report as the gate itself renders it, for the frame in its page. Its own style and script alone may do anything there."""
     name = known_model(workspace, request)
     report = read_report(workspace.store.bucket, name, path_digest(request, "receipt", "receipt"))
     headers = {
-        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
+        "content-security-policy": f"{page_policy()}; frame-ancestors 'self'; sandbox allow-scripts",
         "x-frame-options": "SAMEORIGIN",
         "cache-control": "no-store",
     }

@@ -111,15 +111,13 @@ function copyable(command) {
   });
 }
 
-// The gate's report stands in a frame that can run nothing: its height is taken from here.
+// The gate's report stands in a frame of its own, which can reach nothing here: it only says how high it is.
 function fit(frame) {
-  const watch = () => {
-    const body = frame.contentDocument && frame.contentDocument.body;
-    if (!body) return;
-    new ResizeObserver(() => { frame.style.height = `${Math.ceil(body.getBoundingClientRect().height) + 4}px`; }).observe(body);
-  };
-  frame.addEventListener("load", watch);
-  if (frame.contentDocument && frame.contentDocument.readyState === "complete") watch();
+  addEventListener("message", (event) => {
+    const height = event.source === frame.contentWindow && event.data && event.data.tidegateHeight;
+    if (Number.isFinite(height) && height > 0) frame.style.height = `${Math.min(Math.ceil(height), 100000) + 4}px`;
+  });
+  frame.contentWindow.postMessage("tidegateHeight", "*"); // it may have said so before anybody listened
 }
 
 // MLflow's clients print links to a run as MLflow's own pages have them: /#/experiments/0/runs/ID

@@ -1,0 +1,94 @@
+"""Calibration error: ``calibration_error`` in 15 bins, ``calibration_error@20`` in 20, ``calibration_error[late]`` of one label."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tidegate.errors import UsageError
+from tidegate.gate.evidence import Evidence
+from tidegate.gate.metrics.counts import class_place
+from tidegate.gate.metrics.entry import Entry, Named
+from tidegate.gate.metrics.metric import Measured, Metric, grouped
+from tidegate.records.names import nearest
+from tidegate.stats.calibration import BINS, calibration, difference, interval
+
+_TASKS = ("binary", "multiclass", "multilabel")
+_MOST_BINS = 1000
+
+
+def _read(named: Named, task: str, costs: tuple[tuple[float, ...], ...]) -> Metric:
+    del costs
+    if task == "multilabel" and not named.part:
+        raise UsageError(
+            "bad-metric",
+            f"{named.name!r} is about one label of a multilabel task, and does not say which",
+            fix=f"write {named.stem}[LABEL], with the name of a label",
+        )
+    if task != "multilabel" and named.part is not None:
+        raise UsageError("bad-metric", f"{named.stem} takes no class: {named.name!r}", fix=f"write {named.stem!r}")
+    bins = _bins(named)
+    of = {"binary": "", "multiclass": ", of the likeliest class", "multilabel": f", of {named.part}"}[task]
+    return Metric(
+        name=named.name,
+        better="lower",
+        about=f"mean distance of what was said and what came true, in {bins} bins of equal width{of}",
+        measure=partial(_measure, bins, named.part),
+        needs_probability=True,
+        refuses=partial(_refuses, named.part),
+    )
+
+
+def _bins(named: Named) -> int:
+    if named.at is None:
+        return BINS
+    if not re.fullmatch(r"[0-9]{1,4}", named.at) or not 1 <= int(named.at) <= _MOST_BINS:
+        raise UsageError(
+            "bad-bins",
+            f"{named.at!r} is no number of bins",
+            why=f"it lies from 1 to {_MOST_BINS}",
+            fix=f"write {named.stem}@{BINS}",
+        )
+    return int(named.at)
+
+
+def _refuses(part: str | None, evidence: Evidence) -> str:
+    if evidence.task == "multiclass" and evidence.candidate.ndim == 1:
+        return "needs the probability of every class, but the columns hold only the predicted class: use accuracy"
+    if part is not None and class_place(evidence.classes, part) < 0:
+        return f"asks for {part!r}, which occurs nowhere: {nearest(part, evidence.classes)}"
+    return ""
+
+
+def _measure(bins: int, part: str | None, evidence: Evidence, confidence: float, rng: np.random.Generator) -> Measured:
+    del rng
+    models = [evidence.candidate] if evidence.champion is None else [evidence.candidate, evidence.champion]
+    found = [
+        calibration(*_said(part, evidence, each), bins=bins, weights=evidence.weights, clusters=evidence.clusters)
+        for each in models
+    ]
+    singles = [interval(each, confidence=confidence) for each in found]
+    names = ("candidate", "champion")
+    details = {f"without_chance_{name}": each.unbiased for name, each in zip(names, found, strict=False)}
+    method = f"interval of the error that endless rows would show in the same {bins} bins, allowing for bias{grouped(evidence)}"
+    if len(found) == 1:
+        return Measured(singles[0], None, None, method, details)
+    return Measured(singles[0], singles[1], difference(found[0], found[1], confidence=confidence), method, details)
+
+
+def _said(part: str | None, evidence: Evidence, predictions: Any) -> tuple[Any, Any]:
+    """Whether what was said came true, and with which probability it was said."""
+    if evidence.task == "binary":
+        return evidence.labels, predictions
+    if part is not None:
+        place = class_place(evidence.classes, part)
+        return evidence.labels[:, place], predictions[:, place]
+    likeliest = predictions.argmax(axis=1)
+    return likeliest == evidence.labels, predictions[np.arange(len(predictions)), likeliest]
+
+
+_EXAMPLE = Named("calibration_error", "calibration_error", None, None)
+ENTRIES = (Entry(metric=_read(_EXAMPLE, "binary", ()), tasks=_TASKS, read=_read),)
