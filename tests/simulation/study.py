@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from page import write_page
+from simulation_page import write_page
 from worlds import ALL, WORLDS, World
 
 from tidegate.errors import UsageError

@@ -6,7 +6,7 @@ import re
 from math import sqrt
 
 import pytest
-from page import ALPHA, judge, limit, write_page
+from simulation_page import ALPHA, judge, limit, write_page
 from study import ALIKE, CONFIDENCE, PAGE, Tally, names_of, run_batch, study
 from worlds import WORLDS
 
