@@ -14,7 +14,7 @@ from tidegate.ci.posting import post_report
 from tidegate.ci.scaffold import SYSTEMS, scaffold_files, write_scaffold
 from tidegate.ci.surroundings import Surroundings, read_surroundings
 from tidegate.cli.console import Json, flags, next_command, open_workspace, print_json
-from tidegate.errors import NotFoundError, TidegateError
+from tidegate.errors import NotFoundError, TidegateError, UsageError
 from tidegate.gate import parse_report, render_text
 from tidegate.records.verdict import Verdict
 
@@ -72,6 +72,10 @@ def run(
 
     MODEL stands for the version that was registered from this commit. Exit codes: 0 PASS, 3 FAIL, 4 INCONCLUSIVE, 5 INVALID.
     """
+    if policy is None and Path(candidate).suffix.lower() in {".csv", ".parquet"}:
+        raise UsageError(
+            "policy-needed", f"{candidate} is a file of predictions, and no policy is named", fix="add --policy gate.toml"
+        )
     place = read_surroundings()
     try:
         gated = gate_file(Path(candidate), policy, place) if policy else gate_version(open_workspace(), candidate, place)

@@ -6,6 +6,7 @@ import csv
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,19 +43,24 @@ from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
 from tidegate.settings import find_project
 
+_POLICY = Path("gate.toml")
+_CLOSE = 0.75
+"""How alike a word and a command are that are taken for the same, from 0 to 1."""
+
 
 class _Reference(TyperGroup):
-    """Takes ``tidegate gate delay@12`` for ``tidegate gate run delay@12``."""
+    """Takes ``tidegate gate delay@12`` for ``tidegate gate run delay@12``, and no misspelt command or file for a model."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
+            _refuse_misread(args[0], sorted(self.commands))
             args = ["run", *args]
         return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
     cls=_Reference,
-    help="Is this model better than the one it replaces? tidegate gate MODEL@VERSION, or: check, plan, selftest, run, report, attest, verify, validate.",
+    help="Is this model better than the one it replaces? In a project: tidegate gate MODEL@VERSION. Without one: tidegate gate check FILE.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -71,9 +77,7 @@ Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", hel
 @app.command("check")
 def check_file(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="A Parquet or CSV file: labels and predictions.")],
-    policy: Annotated[Path, typer.Option(metavar="FILE", help="The rules, see docs/reference/gate-policy.md.")] = Path(
-        "gate.toml"
-    ),
+    policy: Annotated[Path, typer.Option(metavar="FILE", help="The rules, see docs/reference/gate-policy.md.")] = _POLICY,
     champion: Annotated[
         Path | None, typer.Option("--champion", metavar="FILE", help="The champion's predictions, joined by the policy's key.")
     ] = None,
@@ -89,10 +93,7 @@ def check_file(
 
     Exit codes: 0 PASS, 3 FAIL, 4 INCONCLUSIVE, 5 INVALID, 2 the policy or the call is wrong.
     """
-    try:
-        rules = load_check_policy(policy)
-    except TidegateError as error:
-        raise UsageError(error.code, error.what, why=error.why, fix=error.fix) from None
+    rules = _read_rules(policy)
     with _code_of(rules):
         found = check(predictions, rules, champion=champion, labels=labels, anchor=anchor)
     _finish(found, as_json=as_json, html=html, markdown=markdown)
@@ -105,7 +106,10 @@ def run(
     html: Html = None,
     markdown: Markdown = None,
 ) -> None:
-    """Compare a version with the champion on the policy's frozen snapshot, and store the receipt."""
+    """Judge a version against the champion on the policy's snapshot, and store the receipt.
+
+    Exit codes: 0 PASS, 3 FAIL, 4 INCONCLUSIVE, 5 INVALID; 1, 2: it could not be judged, or the policy or the call is wrong.
+    """
     workspace = open_workspace()
     judged = workspace.judge(version)
     if not as_json:
@@ -122,13 +126,16 @@ def run(
 @app.command()
 def plan(
     what: Judged,
-    policy: PolicyFile = Path("gate.toml"),
+    policy: PolicyFile = _POLICY,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write the keys of the rows to label as CSV.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """How many rows and labels the rules take, before anybody labels. Labels may be missing."""
+    """How many rows and labels the rules take, before anybody labels.
+
+    Labels may be missing. Ends with 0; nothing is judged.
+    """
     source, rules = _rows_and_rules(what, policy)
     with _code_of(rules):
         found, wanted = plan_evaluation(source, rules)
@@ -139,12 +146,18 @@ def plan(
     if write is not None:
         _write_keys(write, rules.key or "row", wanted)
     if not as_json:
-        next_command(f"tidegate gate selftest {what}" if found.labelled else f"tidegate gate plan {what} --write rows.csv")
+        again = _with_policy(what, policy)
+        if found.labelled == found.rows:
+            next_command(f"tidegate gate selftest {again}")
+        elif write is None:
+            next_command(f"tidegate gate plan {again} --write rows.csv")
+        else:
+            next_command(f"tidegate gate plan {again}    (with labels for the rows in {write})")
 
 
 @app.command("selftest")
-def self_test(what: Judged, policy: PolicyFile = Path("gate.toml"), as_json: Json = False) -> None:
-    """Try the gate on itself: false alarms where nothing differs, and known-bad candidates, which it must block.
+def self_test(what: Judged, policy: PolicyFile = _POLICY, as_json: Json = False) -> None:
+    """Try rules and rows before you trust them: models that are equal must not win, and known-bad candidates must be blocked.
 
     Exit codes: 0 both are as they should be, 1 one is not, 2 the policy or the call is wrong.
     """
@@ -155,7 +168,7 @@ def self_test(what: Judged, policy: PolicyFile = Path("gate.toml"), as_json: Jso
         print_json(found)
     else:
         _show_selftest(found)
-        next_command(f"tidegate gate {'check ' if _is_file(what) else ''}{what}")
+        next_command(f"tidegate gate {'check ' if _is_file(what) else ''}{_with_policy(what, policy)}")
     raise typer.Exit(0 if found.ok else 1)
 
 
@@ -166,7 +179,7 @@ def report(
     html: Html = None,
     markdown: Markdown = None,
 ) -> None:
-    """Show a stored report again. Exits 0 whatever its verdict was."""
+    """Show a stored report again. Ends with 0, whatever the verdict was."""
     bucket = open_workspace().store.bucket
     model, digest = find_receipt(bucket, receipt)
     found = read_report(bucket, model, digest)
@@ -180,14 +193,39 @@ def report(
 
 @app.command()
 def schema(as_json: Json = False) -> None:
-    """Print the JSON Schema of reports, for whoever reads them: it is JSON with and without --json."""
+    """Print the JSON Schema of reports."""
     del as_json
     print_json(report_schema())
 
 
 def _is_file(what: str) -> bool:
     """Whether an argument names a file of predictions and no model."""
-    return Path(what).exists() or Path(what).suffix.lower() in {".csv", ".parquet"}
+    return Path(what).exists() or _is_table(what)
+
+
+def _is_table(what: str) -> bool:
+    return Path(what).suffix.lower() in {".csv", ".parquet"}
+
+
+def _refuse_misread(word: str, commands: list[str]) -> None:
+    """What stands for a model and is plainly none: a file of predictions, a command with a typo."""
+    if "@" in word:
+        return
+    if _is_table(word):
+        raise UsageError("file-not-model", f"{word} is a file, no model", fix=f"tidegate gate check {word} --policy gate.toml")
+    meant = get_close_matches(word, commands, n=1, cutoff=_CLOSE)
+    if meant:
+        raise UsageError(
+            "unknown-command",
+            f"there is no command {word!r}",
+            why=f"did you mean {meant[0]!r}?",
+            fix=f"tidegate gate {meant[0]}; or for a model of this name tidegate gate run {word}",
+        )
+
+
+def _with_policy(what: str, policy: Path) -> str:
+    """A file and the policy that the next command needs as well."""
+    return f"{what} --policy {policy}" if _is_file(what) and policy != _POLICY else what
 
 
 def _rows_and_rules(what: str, policy: Path) -> tuple[Any, CheckPolicy]:
@@ -195,8 +233,13 @@ def _rows_and_rules(what: str, policy: Path) -> tuple[Any, CheckPolicy]:
     if not _is_file(what):
         rehearsal = open_workspace().rehearse(what)
         return rehearsal.predictions, rehearsal.policy
+    return what, _read_rules(policy)
+
+
+def _read_rules(policy: Path) -> CheckPolicy:
+    """A policy file; whatever is wrong with it is a wrong call."""
     try:
-        return what, load_check_policy(policy)
+        return load_check_policy(policy)
     except TidegateError as error:
         raise UsageError(error.code, error.what, why=error.why, fix=error.fix) from None
 

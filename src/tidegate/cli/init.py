@@ -8,6 +8,7 @@ import typer
 
 from tidegate.cli.console import Json, flags, next_command, open_workspace, print_json
 from tidegate.errors import ConflictError
+from tidegate.records.names import check_name
 from tidegate.settings import FILE
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -17,7 +18,7 @@ _TEMPLATE = """\
 # remove the "# " before them, and see docs/reference/gate-policy.md for every key.
 
 # [models.{model}]
-# task = "binary"                          # binary | multiclass | regression
+# task = "binary"                          # or multiclass, multilabel, regression, ranking, scores
 # owner = "your-team"
 # [models.{model}.gate]
 # snapshot = "{model}-eval@1"              # the frozen evaluation snapshot
@@ -34,6 +35,7 @@ def init(
     model: Annotated[str, typer.Argument(help="Name of the first model, for the template.")] = "model", as_json: Json = False
 ) -> None:
     """Write a tidegate.toml to start from, and make the store. Touches nothing that exists."""
+    check_name(model, "model")
     folder = flags().folder.resolve()
     path = folder / FILE
     if path.exists():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tidegate.gate.metrics.metric import MIN_CLUSTERS
 from tidegate.gate.render.lines import Line, named, needed, rule_line, shown_gain, signed, slice_lines
-from tidegate.gate.rounding import rounded
+from tidegate.gate.wording import about, listed, rounded
 from tidegate.records.report import RuleResult
 from tidegate.records.verdict import Verdict
 
@@ -17,14 +17,14 @@ _WRONG_LABELS = 0.033
 """Of ten much used test sets at least this share of the labels is wrong (Northcutt, Athalye & Mueller, NeurIPS Datasets 2021)."""
 
 
-def advise(verdict: Verdict, rules: list[RuleResult], *, rows: int, clusters: int | None) -> list[str]:
-    """At most twelve sentences, the most telling first."""
+def advise(verdict: Verdict, rules: list[RuleResult], *, rows: int, clusters: int | None, noun: str = "rows") -> list[str]:
+    """At most twelve sentences, the most telling first. ``noun``: what one piece of evidence is called."""
     said: list[str] = []
     if verdict is Verdict.INVALID:
         said.append("Mend what is wrong with the evidence and judge again: nothing was concluded about the candidate.")
     if verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE}:
         said += [sentence for rule in rules if rule.verdict is Verdict.FAIL for sentence in _failed(rule, rows)]
-        said += [sentence for rule in rules if rule.verdict is Verdict.INCONCLUSIVE for sentence in _open(rule, rows)]
+        said += [sentence for rule in rules if rule.verdict is Verdict.INCONCLUSIVE for sentence in _open(rule, rows, noun)]
         if clusters is not None and clusters < MIN_CLUSTERS:
             said.append(
                 f"Collect rows of at least {MIN_CLUSTERS - clusters} more clusters: more rows of the same {clusters} add next to nothing."
@@ -52,9 +52,9 @@ def _failed(rule: RuleResult, rows: int) -> list[str]:
     return [f"{named(rule)} fails: {found}. More rows will not change that; another candidate may."]
 
 
-def _open(rule: RuleResult, rows: int) -> list[str]:
+def _open(rule: RuleResult, rows: int, noun: str) -> list[str]:
     unsettled = [each for each in slice_lines(rule) if each.verdict is Verdict.INCONCLUSIVE]
-    few = f"Collect about {_about(rule.more_rows)} more rows like these" if rule.more_rows else ""
+    few = f"Collect about {about(rule.more_rows)} more {noun} like these" if rule.more_rows else ""
     if unsettled:
         said = few or "Collect more rows of those slices"
         return [f"{said}: {named(rule)} is open on {_listed(unsettled)}. Rows of these slices alone would do."]
@@ -65,17 +65,16 @@ def _open(rule: RuleResult, rows: int) -> list[str]:
 
 
 def _listed(lines: list[Line]) -> str:
-    names = ", ".join(f"{line.name} ({line.rows:,} rows)" for line in lines[:_NAMED])
-    return names + (f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED else "")
+    return listed([f"{line.name} ({line.rows:,} rows)" for line in lines], _NAMED)
 
 
 def _closest(rules: list[RuleResult], rows: int) -> list[str]:
-    """The rule whose interval clears its bound by the least of its own width."""
+    """The rule whose interval clears its bound by the least of its own width. Slices that only had to be not proven worse do not count."""
     room: list[tuple[float, Line, RuleResult]] = []
     for rule in rules:
         for line in (rule_line(rule, rows), *slice_lines(rule)):
             gain = line.gain
-            if gain.low is not None and gain.high is not None and gain.high > gain.low:
+            if gain.low is not None and gain.high is not None and gain.high > gain.low and gain.low >= line.bound:
                 room.append(((gain.low - line.bound) / (gain.high - gain.low), line, rule))
     if not room:
         return []
@@ -94,8 +93,3 @@ def _tipping(rules: list[RuleResult], rows: int) -> list[str]:
     if (found[0].tipping or 0) / rows < _WRONG_LABELS:
         return [f"{said} In well-known test sets 3% and more are: check the labels of the rows that changed sides first."]
     return [f"{said} In well-known test sets about 3% are."]
-
-
-def _about(count: int) -> str:
-    """Two significant digits: the estimate is no better than that."""
-    return f"{int(float(f'{count:.2g}')):,}"

@@ -29,7 +29,8 @@ def check(
 
     The policy may be a file of TOML, or the same keys as a mapping. Whatever is wrong with the input makes the report
     INVALID, with every problem named; nothing wrong ever passes. Predictions of the champion and of the anchor, and labels with
-    what belongs to them, may stand in frames or files of their own: they are joined by the policy's ``key``. ``loosened`` says in which ways the policy asks for less than before.
+    what belongs to them, may stand in frames or files of their own: they are joined by the policy's ``key``. ``loosened`` says in
+    which ways the policy asks for less than before.
     A Parquet file of more than five million rows is judged in portions, in bounded memory, if all its rules allow it; ``progress`` is
     then told how many rows are done, and of how many.
 

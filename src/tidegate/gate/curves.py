@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.gate.evidence import Evidence
-from tidegate.gate.shown import Sides, decided
+from tidegate.gate.right import decided
+from tidegate.gate.shown import Sides
 from tidegate.records.report import Curve
 from tidegate.stats.estimate import Floats
 
@@ -39,12 +40,12 @@ def draw_curves(evidence: Evidence, sides: Sides | None) -> list[Curve]:
     """Every picture that the task has. ``sides`` says which rows changed sides: the scatter keeps those first."""
     curves: list[Curve] = []
     if evidence.task == "binary" and _has_both(evidence):
-        ranked = [_Ranked(each, evidence) for each in _predictions(evidence)]
+        ranked = [_Ranked(each, evidence) for each in evidence.models]
         curves += [_curve("roc", [each.roc() for each in ranked]), _curve("pr", [each.pr() for each in ranked])]
         if not evidence.hard:
             curves.append(_curve("calibration", [each.calibration() for each in ranked]))
     if evidence.task == "regression":
-        curves += [_curve(kind, [draw(each, evidence) for each in _predictions(evidence)]) for kind, draw in _OF_NUMBERS]
+        curves += [_curve(kind, [draw(each, evidence) for each in evidence.models]) for kind, draw in _OF_NUMBERS]
     if evidence.task == "multiclass":
         curves += _confusion(evidence)
     if sides is not None and not evidence.hard:
@@ -53,13 +54,9 @@ def draw_curves(evidence: Evidence, sides: Sides | None) -> list[Curve]:
 
 
 def _has_both(evidence: Evidence) -> bool:
-    weights = np.ones(evidence.rows) if evidence.weights is None else evidence.weights
+    weights = evidence.weights_or_ones
     positive = evidence.labels > 0
     return bool(weights[positive].sum() > 0 and weights[~positive].sum() > 0)
-
-
-def _predictions(evidence: Evidence) -> list[Floats]:
-    return [evidence.candidate] if evidence.champion is None else [evidence.candidate, evidence.champion]
 
 
 def _curve(kind: str, lines: list[Line], note: str = "") -> Curve:
@@ -189,7 +186,7 @@ def _bins(predictions: Floats, evidence: Evidence) -> Line:
     step = max(predictions.size // 50_000, 1)
     edges = np.unique(np.quantile(predictions[::step], np.arange(1, BINS) / BINS, method="nearest"))
     codes = np.searchsorted(edges, predictions, side="right")
-    weights = np.ones(predictions.size) if evidence.weights is None else evidence.weights
+    weights = evidence.weights_or_ones
     rows, total, labels = (
         np.bincount(codes, weights=each, minlength=edges.size + 1).astype(np.float64)
         for each in (weights, weights * predictions, weights * evidence.labels)
@@ -207,9 +204,7 @@ def _confusion(evidence: Evidence) -> list[Curve]:
     if not size:
         return []
     labels = evidence.labels.astype(np.int64)
-    tables = [
-        np.bincount(labels * size + decided(each).astype(np.int64), minlength=size * size) for each in _predictions(evidence)
-    ]
+    tables = [np.bincount(labels * size + decided(each), minlength=size * size) for each in evidence.models]
     most = np.max(tables, axis=0)
     most[:: size + 1] = 0  # what is right is no confusion
     pairs = np.argsort(-most, kind="stable")[:PAIRS]

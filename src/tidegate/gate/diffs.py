@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tidegate.gate.evidence import Evidence
-from tidegate.gate.rounding import rounded
 from tidegate.gate.shown import Sides
+from tidegate.gate.wording import rounded
 from tidegate.records.dataset import ColumnProfile, Snapshot
 from tidegate.records.model import Manifest, Tensor
 from tidegate.records.report import Change, Diffs, Flips

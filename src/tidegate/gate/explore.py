@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 
 from tidegate.gate.evidence import Evidence, Groups
 from tidegate.gate.metrics import Metric, parse_metric, shortage
+from tidegate.gate.policy import PAIRED
+from tidegate.gate.right import right_rows
 from tidegate.gate.rules.bound import interval
 from tidegate.gate.rules.parts import generator
 from tidegate.records.policy import CheckPolicy, Rule
 from tidegate.records.report import Explored, Interval
 from tidegate.stats.distributions import special
-from tidegate.stats.estimate import Estimate, Floats, critical, tail_probability
+from tidegate.stats.estimate import Estimate, Floats, around, tail_probability
 from tidegate.stats.multiplicity import benjamini_hochberg
 
 MOST = 10
@@ -39,7 +41,6 @@ MAX_CELLS = 2500
 """A pair of columns with more pairs of values is left out."""
 MAX_SAMPLED = 20_000
 _MAX_SUMS = 20_000_000
-_COMPARING = {"superior", "not_worse"}
 
 
 class _Found(NamedTuple):
@@ -59,7 +60,7 @@ def explore(evidence: Evidence, policy: CheckPolicy) -> list[Explored]:
     columns = [name for name in policy.explore if name in evidence.slices]
     if evidence.champion is None or not columns or evidence.queries is not None:
         return []
-    rules = {rule.metric: rule for rule in policy.rules if rule.test in _COMPARING and rule.metric}
+    rules = {rule.metric: rule for rule in policy.rules if rule.test in PAIRED and rule.metric}
     told: list[Explored] = []
     for rule in rules.values():
         metric = parse_metric(rule.metric, evidence.task, rule.costs)
@@ -102,21 +103,13 @@ def _gains(metric: Metric, evidence: Evidence) -> Floats | None:
     """
     if evidence.champion is None or evidence.labels.ndim > 1:
         return None
-    if metric.name.partition("@")[0] == "accuracy":
-        ours, theirs = (_right(each, evidence, metric.threshold) for each in (evidence.candidate, evidence.champion))
-        return ours - theirs
+    if metric.is_accuracy:
+        right = [right_rows(each, evidence.labels, evidence.task, metric.threshold or 0.5) for each in evidence.models]
+        return right[0].astype(np.float64) - right[1]
     if metric.loss is None or metric.better != "lower" or metric.name == "rmse":
         return None
     ours, theirs = (np.asarray(metric.loss(evidence.labels, each)) for each in (evidence.candidate, evidence.champion))
     return np.asarray(theirs - ours, dtype=np.float64) if ours.ndim == 1 else None
-
-
-def _right(predictions: Floats, evidence: Evidence, threshold: float | None) -> Floats:
-    if predictions.ndim > 1:
-        decided = predictions.argmax(axis=1)
-    else:
-        decided = predictions >= (threshold or 0.5) if evidence.task == "binary" else predictions
-    return (decided == evidence.labels).astype(np.float64)
 
 
 class _Rows(NamedTuple):
@@ -152,7 +145,7 @@ def _summed(gains: Floats, evidence: Evidence, columns: Sequence[str], confidenc
         counts = np.bincount(codes, minlength=cells)
         means, errors, df = _errors(rows, codes, counts)
         for cell in np.flatnonzero((counts >= MIN_ROWS) & (counts < evidence.rows) & (errors > 0) & (df >= 1)):
-            gain = _around(float(means[cell]), float(errors[cell]), float(df[cell]), confidence)
+            gain = around(float(means[cell]), float(errors[cell]), float(df[cell]), confidence)
             p = float(special().stdtr(df[cell], means[cell] / errors[cell]))
             places = [int(cell)] if len(names) == 1 else list(divmod(int(cell), sizes[1]))
             parts = tuple(f"{name} = {evidence.slices[name].values[place]}" for name, place in zip(names, places, strict=True))
@@ -193,11 +186,6 @@ def _by_cluster(rows: _Rows, codes: Groups, clusters: Groups, means: Floats) -> 
     squares = np.square(sums - means[:, None] * weight.reshape(cells, count)).sum(axis=1)
     units = np.count_nonzero(present, axis=1).astype(np.float64)
     return np.where(units < MIN_CLUSTERS, 0.0, units), squares
-
-
-def _around(value: float, error: float, df: float, confidence: float) -> Estimate:
-    half = critical(confidence, df) * error
-    return Estimate(value, value - half, value + half, df)
 
 
 def _measured(rule: Rule, metric: Metric, evidence: Evidence, columns: Sequence[str], policy: CheckPolicy) -> Iterator[_Found]:

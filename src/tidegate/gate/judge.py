@@ -65,11 +65,7 @@ def judge(
     Raises:
         UsageError: the policy has no gate.
     """
-    gate = policy.gate
-    if gate is None:
-        raise UsageError(
-            "no-gate", f"no gate is declared for {candidate.name}", fix=f"add [models.{candidate.name}.gate] to tidegate.toml"
-        )
+    gate = _gate_of(policy, candidate.name)
     rival = champion.ref if champion else history.champion or _baseline_name(gate.baseline)
     heading = Heading(
         title=f"{candidate.ref} against {rival or 'nothing'} on {snapshot.ref}",
@@ -133,11 +129,7 @@ def rehearse(
         UsageError: the policy has no gate.
         TidegateError: there is no fair comparison, or something cannot be read or predicted; the first problem is told.
     """
-    gate = policy.gate
-    if gate is None:
-        raise UsageError(
-            "no-gate", f"no gate is declared for {candidate.name}", fix=f"add [models.{candidate.name}.gate] to tidegate.toml"
-        )
+    gate = _gate_of(policy, candidate.name)
     rival = champion.ref if champion else _baseline_name(gate.baseline)
     _refuse_unfair(candidate, snapshot, policy, gate, datasets, rival)
     subject = Subject(
@@ -152,6 +144,12 @@ def rehearse(
     )
     columns = _predictions(subject, None)
     return Rehearsal(columns, as_patterns(_as_check(policy, gate, bool(rival), False), columns))
+
+
+def _gate_of(policy: ModelPolicy, model: str) -> GatePolicy:
+    if policy.gate is None:
+        raise UsageError("no-gate", f"no gate is declared for {model}", fix=f"add [models.{model}.gate] to tidegate.toml")
+    return policy.gate
 
 
 def _as_check(policy: ModelPolicy, gate: GatePolicy, with_champion: bool, with_anchor: bool) -> CheckPolicy:

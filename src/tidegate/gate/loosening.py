@@ -23,6 +23,7 @@ _IDENTITY = ("test", "metric", "rows")
 _STRICT_WHEN_LESS = {"flips", "gap", "latency", "size", "leakage"}
 _STRICTEST = {"leakage": 0.0, "label_coverage": 1.0}
 """What no value means: no row may have leaked, every row has a label."""
+_COVERAGE = "label_coverage"
 _NEVER_DECIDES = {"explore", "rules", "owner", "monitoring", "retrain", "serving", "gate", "release"}
 
 
@@ -51,6 +52,10 @@ def loosened_rules(before: _Policy, after: _Policy, task: str) -> list[str]:
             found.append(f"the rule {_name(rule)} was removed")
             continue
         found += min(candidates, key=len)
+    if any(rule.test == _COVERAGE for rule in after.rules) and all(rule.test != _COVERAGE for rule in before.rules):
+        found.append(
+            f"the rule {_COVERAGE} was added: rows without a label are left out, which made the evidence unusable before"
+        )
     return list(dict.fromkeys(found))
 
 
@@ -78,9 +83,15 @@ def _of_rule(rule: Rule, other: Rule, task: str) -> list[str]:
         for key in Rule.__struct_fields__
         if key not in {*_IDENTITY, "margin", "relative_margin", "value"}
         and getattr(rule, key) != getattr(other, key)
-        and _RULE.get((rule.test, key), _RULE.get(("", key), _differs))(getattr(rule, key), getattr(other, key))
+        and _weaker_key(rule, key)(getattr(rule, key), getattr(other, key))
     ]
     return [f"the rule {name}: {text}" for text in found]
+
+
+def _weaker_key(rule: Rule, key: str) -> _Weaker:
+    if key == "slices" and rule.slice_mode == "none_worse":
+        return _differs  # the more slices are looked at, the harder each is proven worse
+    return _RULE.get((rule.test, key), _RULE.get(("", key), _differs))
 
 
 def _of_margin(rule: Rule, other: Rule) -> list[str]:
@@ -100,7 +111,7 @@ def _weaker_value(rule: Rule, other: Rule, task: str) -> bool:
     if rule.test in _STRICTEST:
         before, after = (_STRICTEST[rule.test] if value is None else value for value in (before, after))
     if before is None:
-        return False  # a bound where there was none
+        return rule.test == "gap"  # elsewhere a bound where there was none; here another question
     if after is None:
         return True
     if rule.test in _STRICT_WHEN_LESS:
@@ -194,6 +205,7 @@ _RULE: dict[tuple[str, str], _Weaker] = {
     ("", "slices"): _shorter_list,
     ("", "slice_mode"): lambda before, _after: before == "all_not_worse",
     ("", "tolerance"): _more,
+    ("flips", "tolerance"): lambda _before, _after: True,  # with less of it the champion is right less often, too
     ("", "near"): _less_alike,
     ("", "max_age"): _longer,
     ("leakage", "group"): _taken_away,

@@ -7,7 +7,7 @@ disagreements need labels. For other metrics the spread comes from the rows that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import ceil, isfinite, sqrt
 from typing import Any, NamedTuple
 
@@ -21,13 +21,14 @@ from tidegate.frames import Columns
 from tidegate.gate.evidence import Evidence, read_evidence
 from tidegate.gate.metrics import Metric, parse_metric, shortage
 from tidegate.gate.metrics.metric import MIN_ROWS
+from tidegate.gate.policy import MEASURED
+from tidegate.gate.right import decided
 from tidegate.gate.rules.bound import Ask, allowed, ask, ask_slice, tidy
 from tidegate.gate.rules.parts import generator
 from tidegate.records.policy import CheckPolicy, Rule
-from tidegate.stats.estimate import Floats, critical
+from tidegate.stats.estimate import critical
 from tidegate.stats.power import POWER, detectable, paired_detectable, paired_null, power_at, power_each, rows_for
 
-_PLANNED = {"superior", "not_worse", "floor"}
 _MOST = 10**12
 
 
@@ -113,7 +114,6 @@ def plan_evaluation(source: Any, policy: CheckPolicy, *, power: float = POWER) -
         BadInputError: the predictions cannot be used; the first problem is told.
     """
     columns = _columns(source, policy)
-    rows = len(columns[policy.candidate])
     known = _labelled(columns, policy)
     everything = _unlabelled(columns, policy)
     seen = _seen(columns, known, policy)
@@ -126,13 +126,13 @@ def plan_evaluation(source: Any, policy: CheckPolicy, *, power: float = POWER) -
     alpha = (1 - policy.confidence) / 2
     rules = [_planned(part, policy, everything, seen, each) for part in parts]
     differing = _differing(everything, _threshold(parts))
-    only = differing is not None and all(part.rule.test != "floor" and _is_accuracy(part.metric) for part in parts)
+    only = differing is not None and all(part.rule.test != "floor" and part.metric.is_accuracy for part in parts)
     needed = [rule.rows_needed for rule in rules]
     labels = [rule.labels_needed for rule in rules]
     wanted = ~known if differing is None or not only else differing & ~known
     chosen = Plan(
-        rows=rows,
-        labelled=int(known.sum()),
+        rows=everything.rows if policy.task == "scores" else len(known),
+        labelled=everything.rows if policy.task == "scores" else int(known.sum()),
         alpha=alpha,
         power=power,
         parts=len(parts),
@@ -144,36 +144,75 @@ def plan_evaluation(source: Any, policy: CheckPolicy, *, power: float = POWER) -
         only_disagreements=only,
         sentence="",
     )
-    return msgspec.structs.replace(chosen, sentence=_sentence(chosen)), _to_label(wanted, columns, policy)
+    return msgspec.structs.replace(chosen, sentence=_sentence(chosen, policy.task)), _to_label(wanted, columns, policy)
 
 
 def _columns(source: Any, policy: CheckPolicy) -> Columns:
     with frames.connect() as con:
         relation = frames.relation(con, source)
-        missing = [name for name in (policy.candidate, policy.champion) if name and name not in relation.columns]
+        missing = [name for name in (policy.candidate, policy.champion) if name and not _named(name, relation.columns)]
         if missing:
             raise BadInputError("column-missing", f"the column {missing[0]!r} is missing", fix="mend the name in the policy")
         return frames.to_columns(relation)
 
 
+def _named(name: str, columns: Iterable[str]) -> list[str]:
+    """The columns that a policy means by ``name``: the one of that name, or those that fit its ``*``."""
+    before, star, after = name.partition("*")
+    return [
+        column
+        for column in columns
+        if column == name or (star and len(column) > len(name) - 1 and column.startswith(before) and column.endswith(after))
+    ]
+
+
+def _rows(columns: Columns) -> int:
+    return len(next(iter(columns.values())))
+
+
 def _labelled(columns: Columns, policy: CheckPolicy) -> NDArray[np.bool_]:
-    """[n] which rows have a label."""
-    if policy.label not in columns:
-        return np.zeros(len(columns[policy.candidate]), dtype=np.bool_)
-    labels = columns[policy.label]
-    return np.array([value is not None and value == value and value != "" for value in labels.tolist()], dtype=np.bool_)  # noqa: PLR0124
+    """[n] which rows have a label. Scores need none: they are the answer themselves."""
+    if policy.task == "scores":
+        return np.ones(_rows(columns), dtype=np.bool_)
+    known = [_filled(columns[name]) for name in _named(policy.label, columns)]
+    return np.logical_and.reduce(known) if known else np.zeros(_rows(columns), dtype=np.bool_)
+
+
+def _filled(values: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.array([value is not None and value == value and value != "" for value in values.tolist()], dtype=np.bool_)  # noqa: PLR0124
 
 
 def _unlabelled(columns: Columns, policy: CheckPolicy) -> Evidence:
     """All rows, with labels that nobody looks at: their predictions, slices and weights are checked as the gate would."""
-    invented = columns[policy.candidate]
-    if policy.task == "binary":
-        invented = np.arange(len(invented)) % 2
-    reading = read_evidence(columns | {policy.label: invented}, policy)
+    reading = read_evidence(columns | _invented(columns, policy), policy)
     if reading.evidence is None:
         problem = next((each for each in reading.problems if each.code != "one-class"), reading.problems[0])
         raise BadInputError(problem.code, problem.what, fix=problem.fix)
     return reading.evidence
+
+
+def _invented(columns: Columns, policy: CheckPolicy) -> Columns:
+    """A label for every row: where some are known one of those, else whatever the task takes for a label."""
+    if policy.task == "scores":
+        return {}
+    if policy.task == "binary":
+        return {policy.label: np.arange(_rows(columns)) % 2}
+    known = np.flatnonzero(_labelled(columns, policy))
+    if len(known):
+        return {name: _filled_up(columns[name], int(known[0])) for name in _named(policy.label, columns)}
+    if policy.task == "ranking":
+        return {policy.label: np.arange(_rows(columns)) % 2}
+    before, star, after = policy.candidate.partition("*")
+    if star and policy.task == "multiclass":
+        found = _named(policy.candidate, columns)
+        classes = [name[len(before) : len(name) - len(after)] for name in found]
+        return {policy.label: np.array([classes[row % len(classes)] for row in range(_rows(columns))], dtype=object)}
+    return {policy.label: columns[policy.candidate]}
+
+
+def _filled_up(values: NDArray[Any], known: int) -> NDArray[Any]:
+    """The values, and that of the row ``known`` in every gap."""
+    return values[np.where(_filled(values), np.arange(len(values)), known)]
 
 
 def _seen(columns: Columns, known: NDArray[np.bool_], policy: CheckPolicy) -> Evidence | None:
@@ -186,7 +225,7 @@ def _seen(columns: Columns, known: NDArray[np.bool_], policy: CheckPolicy) -> Ev
 def _parts(policy: CheckPolicy, evidence: Evidence) -> Iterator[_Part]:
     """Everything that must pass: each rule on all rows, and on every slice that must itself be proven."""
     for rule in policy.rules:
-        if rule.test not in _PLANNED:
+        if rule.test not in MEASURED:
             continue
         metric = parse_metric(rule.metric, policy.task, rule.costs)
         yield _Part(rule, metric, "", "")
@@ -203,7 +242,7 @@ def _planned(part: _Part, policy: CheckPolicy, everything: Evidence, seen: Evide
     sight = _sight(part, policy, labelled)
     spread = sight.spread if sight else None
     basis = "unknown" if spread is None else "labelled rows"
-    disagreeing = _differing(here, part.metric.threshold) if _is_accuracy(part.metric) and part.rule.test != "floor" else None
+    disagreeing = _differing(here, part.metric.threshold) if part.metric.is_accuracy and part.rule.test != "floor" else None
     rate = None
     if disagreeing is not None and disagreeing.any() and here.clusters is None and here.weights is None:
         rate = float(disagreeing.mean())
@@ -272,26 +311,18 @@ def _distance(part: _Part, sight: _Sight | None) -> float | None:
     return sight.gain - sight.margin
 
 
-def _is_accuracy(metric: Metric) -> bool:
-    return metric.name.partition("@")[0] == "accuracy"
-
-
 def _threshold(parts: list[_Part]) -> float | None:
-    return next((part.metric.threshold for part in parts if _is_accuracy(part.metric)), 0.5)
+    return next((part.metric.threshold for part in parts if part.metric.is_accuracy), 0.5)
 
 
 def _differing(evidence: Evidence, threshold: float | None) -> NDArray[np.bool_] | None:
     """[n] on which rows the models decide differently; None where they decide nothing."""
     if evidence.champion is None or evidence.task not in {"binary", "multiclass"}:
         return None
-    ours, theirs = (_decided(each, evidence.task, threshold) for each in (evidence.candidate, evidence.champion))
-    return np.asarray(ours != theirs)
-
-
-def _decided(predictions: Floats, task: str, threshold: float | None) -> NDArray[Any]:
-    if task == "binary":
-        return np.asarray(predictions >= (0.5 if threshold is None else threshold))
-    return predictions.argmax(axis=1) if predictions.ndim > 1 else predictions
+    if evidence.task == "binary":
+        cut = 0.5 if threshold is None else threshold
+        return np.asarray((evidence.candidate >= cut) != (evidence.champion >= cut))
+    return np.asarray(decided(evidence.candidate) != decided(evidence.champion))
 
 
 def _to_label(wanted: NDArray[np.bool_], columns: Columns, policy: CheckPolicy) -> ToLabel:
@@ -304,7 +335,7 @@ def _tidy(value: float | None) -> float | None:
     return None if value is None else tidy(value)
 
 
-def _sentence(plan: Plan) -> str:
+def _sentence(plan: Plan, task: str) -> str:
     beyond = [rule for rule in plan.rules if rule.rows_needed is None]
     if beyond:
         first = beyond[0]
@@ -313,10 +344,14 @@ def _sentence(plan: Plan) -> str:
             return f"No number of rows would prove {what}: by what is labelled so far the candidate does not reach the bound."
         if first.detectable is not None:
             return f"The {plan.rows:,} rows can prove {what} if the truth is {first.detectable:.3g} or more beyond the bound."
-        return f"Nothing is known yet about {what}: label {MIN_ROWS} rows or more, and plan again."
+        more = f"score {MIN_ROWS} items" if task == "scores" else f"label {MIN_ROWS} rows"
+        return f"Nothing is known yet about {what}: {more} or more, and plan again."
     assert plan.rows_needed is not None
     assert plan.labels_needed is not None
     chance = f"{plan.power:.0%} power"
+    if task == "scores":
+        said = "are enough" if plan.rows_needed <= plan.rows else "are too few"
+        return f"The {plan.rows:,} items {said} for {chance}: it takes about {plan.rows_needed:,}."
     if plan.only_disagreements:
         bill = f"label only the rows on which the models disagree, about {plan.labels_needed:,}"
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +64,10 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "label_coverage": (("value", "slices"), ("value",)),
 }
 """Which keys each test takes, and which it cannot do without."""
+MEASURED = {"superior", "not_worse", "floor"}
+"""Tests that hold a metric's interval against a bound."""
+PAIRED = MEASURED - {"floor"}
+"""Of these, tests of a difference from the champion."""
 COMPARING = {"superior", "not_worse", "flips"}
 """Tests that ask for a champion."""
 ABOUT_MODELS = {"latency", "size", "schema", "leakage", "freshness"}
@@ -71,7 +76,12 @@ SHARES = {"flips", "leakage", "label_coverage"}
 """Tests whose value is a share of rows."""
 RIGHT_OR_WRONG = ("binary", "multiclass", "multilabel", "regression")
 """Tasks in which one row is right or wrong by itself: ``golden`` and ``flips`` count such rows."""
+HIGHEST_CONFIDENCE = 0.999999
+HIGHEST_SEED = 2**53 - 1
 _CLASSES = {"multiclass", "multilabel"}
+_UNLIMITED = {"log_loss", "mae", "mse", "mape", "rmse", "r2", "pinball", "mean_score", "expected_cost", "utility"}
+"""Metrics without a scale of their own; all others lie from 0 to 1, or as ``_WIDER`` says."""
+_WIDER = {"brier": (0, 2), "mcc": (-1, 1), "kappa": (-1, 1)}
 _DEFAULTS = {name: getattr(Rule(test="schema"), name) for name in Rule.__struct_fields__ if name != "test"}
 _EXAMPLES = {
     "metric": '"log_loss"',
@@ -113,6 +123,7 @@ def parse_check_policy(mapping: Mapping[str, Any]) -> CheckPolicy:
     _check_rules(mapping.get("rules"), "rules")
     policy = _convert(mapping, CheckPolicy, "the policy")
     _check_confidence(policy.confidence)
+    _check_seed(policy.seed)
     _check_columns(policy)
     for position, rule in enumerate(policy.rules):
         check_rule(rule, policy.task, f"rules[{position}]")
@@ -195,6 +206,7 @@ def check_rule(rule: Rule, task: str, where: str) -> None:
                 why="a margin is an amount in the metric's unit, or a share, never negative; the metric itself says which direction is good",
                 fix="write 0.005, not -0.005",
             )
+    _check_scale(rule, where)
     if rule.margin and rule.relative_margin is not None:
         raise UsageError("bad-margin", f"{where} has a margin and a relative_margin", fix="keep one of them")
     if rule.test == "gap" and rule.margin and rule.value is not None:
@@ -217,6 +229,35 @@ def check_rule(rule: Rule, task: str, where: str) -> None:
         parse_duration(rule.max_age)
     if len(set(rule.slices)) != len(rule.slices):
         raise UsageError("bad-slices", f"{where}.slices names a column twice", fix="name each column once")
+
+
+def _check_scale(rule: Rule, where: str) -> None:
+    """Refuses percent where shares are meant: a margin as wide as the metric's scale would let every model pass."""
+    if rule.relative_margin is not None and rule.relative_margin >= 1:
+        raise UsageError(
+            "bad-margin",
+            f"{where}.relative_margin is {rule.relative_margin:g}",
+            why="it is a share of the champion's value: 1 would be all of it",
+            fix="write 0.02 for 2%",
+        )
+    stem = re.split(r"[@\[]", rule.metric)[0]
+    if not stem or is_target(rule.metric) or stem in _UNLIMITED:
+        return
+    least, most = _WIDER.get(stem, (0, 1))
+    if rule.margin >= most - least:
+        raise UsageError(
+            "bad-margin",
+            f"{where}.margin is {rule.margin:g}",
+            why=f"{stem} lies from {least} to {most}, so every model would be within it",
+            fix="write 0.02 for two points of a hundred",
+        )
+    if rule.test == "floor" and rule.value is not None and not least <= rule.value <= most:
+        raise UsageError(
+            "bad-value",
+            f"{where}.value is {rule.value:g}",
+            why=f"{stem} lies from {least} to {most}",
+            fix="write 0.9 for 90 of a hundred",
+        )
 
 
 def _check_task_of_test(rule: Rule, task: str, where: str) -> None:
@@ -258,6 +299,7 @@ def _check_model(policy: ModelPolicy, name: str) -> None:
     gate = policy.gate
     if gate is not None:
         _check_confidence(gate.confidence)
+        _check_seed(gate.seed)
         for position, rule in enumerate(gate.rules):
             check_rule(rule, policy.task, f"models.{name}.gate.rules[{position}]")
         if gate.baseline is not None and (gate.baseline.kind == "column") != bool(gate.baseline.column):
@@ -291,8 +333,16 @@ def _check_durations(policy: ModelPolicy, name: str) -> None:
 
 
 def _check_confidence(confidence: float) -> None:
-    if not 0.5 <= confidence < 1:
-        raise UsageError("bad-confidence", f"confidence is {confidence:g}", why="it lies from 0.5 to below 1", fix="write 0.95")
+    if not 0.5 <= confidence <= HIGHEST_CONFIDENCE:
+        why = f"it lies from 0.5 to {HIGHEST_CONFIDENCE}"
+        raise UsageError("bad-confidence", f"confidence is {confidence:.16g}", why=why, fix="write 0.95")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed <= HIGHEST_SEED:
+        raise UsageError(
+            "bad-seed", f"seed is {seed}", why=f"it lies from 0 to {HIGHEST_SEED}, so that JSON can hold it", fix="write 0"
+        )
 
 
 def _check_rules(rules: Any, where: str) -> None:
@@ -315,7 +365,10 @@ def _check_rules(rules: Any, where: str) -> None:
 
 def _check_word(word: Any, valid: list[str], where: str, code: str) -> None:
     if isinstance(word, str) and word not in valid:
-        raise UsageError(code, f"{where} is {word!r}", why=nearest(word, valid), fix=f"use one of: {', '.join(valid)}")
+        hint = nearest(word, valid)
+        raise UsageError(
+            code, f"{where} is {word!r}", why=hint if hint.startswith("did") else "", fix=f"use one of: {', '.join(valid)}"
+        )
 
 
 def _check_keys(mapping: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:

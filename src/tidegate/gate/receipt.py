@@ -9,6 +9,7 @@ models/<name>/receipts/<digest>.policy.json    the whole policy, which ``policy_
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -125,10 +126,17 @@ def read_policy(bucket: Bucket, model: str, digest: str) -> ModelPolicy | None:
         ) from None
 
 
+def receipts_in(bucket: Bucket, prefix: str = "models/") -> Iterator[tuple[str, str]]:
+    """Model and digest of every receipt, in the order of the keys."""
+    for key in bucket.keys(prefix):
+        match = _KEY.fullmatch(key)
+        if match:
+            yield match[1], match[2]
+
+
 def list_receipts(bucket: Bucket, model: str) -> list[tuple[str, Receipt]]:
     """Digests and receipts of a model, newest first."""
-    matches = [_KEY.fullmatch(key) for key in bucket.keys(f"models/{model}/receipts/")]
-    found = [(match[2], read_receipt(bucket, model, match[2])) for match in matches if match]
+    found = [(digest, read_receipt(bucket, model, digest)) for _, digest in receipts_in(bucket, f"models/{model}/receipts/")]
     return sorted(found, key=lambda pair: (pair[1].judged_at, pair[0]), reverse=True)
 
 
@@ -140,11 +148,11 @@ def find_receipt(bucket: Bucket, text: str) -> tuple[str, str]:
         UsageError: the beginning fits several.
     """
     if re.fullmatch(r"[0-9a-f]{6,64}", text):
-        matches = [match for key in bucket.keys("models/") if (match := _KEY.fullmatch(key)) and match[2].startswith(text)]
+        matches = [(model, digest) for model, digest in receipts_in(bucket) if digest.startswith(text)]
         if len(matches) > 1:
             raise UsageError("ambiguous-receipt", f"{len(matches)} receipts begin with {text}", fix="give more characters")
         if matches:
-            return matches[0][1], matches[0][2]
+            return matches[0]
     else:
         reference = parse_reference(text, "model")
         for digest, receipt in list_receipts(bucket, reference.name):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
 from tidegate import digest
@@ -21,6 +22,7 @@ from tidegate.gate.rules import decide_all
 from tidegate.gate.rules.tips import tip_all
 from tidegate.gate.shown import find_flips, find_sides, threshold_of
 from tidegate.gate.streaming import Streamed
+from tidegate.gate.wording import about
 from tidegate.records.policy import CheckPolicy
 from tidegate.records.report import SCHEMA, Change, Curve, Diffs, Flips, Problem, Report, RuleResult
 from tidegate.records.verdict import Verdict, worst
@@ -66,12 +68,13 @@ def build_report(
     ]
     verdict = Verdict.INVALID if problems else worst([rule.verdict for rule in rules])
     flips, curves, moved = _pictures(evidence, policy) if evidence is not None and not reading.problems else (None, [], [])
+    counted = _Counted.of(evidence, policy.task, reading.rows)
     clusters = evidence.cluster_count if evidence else streamed.clusters if streamed else None
     return Report(
         schema=SCHEMA,
         title=heading.title,
         verdict=verdict,
-        sentence=_sentence(verdict, rules, problems, reading.rows),
+        sentence=_sentence(verdict, rules, problems, counted),
         task=policy.task,
         candidate=heading.candidate,
         champion=heading.champion,
@@ -86,7 +89,7 @@ def build_report(
         policy_digest=heading.policy_digest,
         anchor=heading.anchor,
         wear=history.wear if history else None,
-        advice=advise(verdict, rules, rows=reading.rows, clusters=clusters),
+        advice=advise(verdict, rules, rows=reading.rows, clusters=clusters, noun=counted.noun),
         flips=flips,
         curves=curves,
         explored=explore(evidence, policy) if evidence is not None and policy.explore and not problems else [],
@@ -134,24 +137,43 @@ def report_schema() -> dict[str, Any]:
     return msgspec.json.schema(Report)
 
 
-def _sentence(verdict: Verdict, rules: list[RuleResult], problems: list[Problem], rows: int) -> str:
+class _Counted(NamedTuple):
+    """How much evidence there is, in words, and what one piece of it is called."""
+
+    words: str
+    noun: str
+
+    @classmethod
+    def of(cls, evidence: Evidence | None, task: str, rows: int) -> _Counted:
+        if evidence is not None and task == "ranking" and evidence.queries is not None:
+            return cls(f"{len(np.unique(evidence.queries)):,} queries ({rows:,} rows)", "queries")
+        if evidence is not None and task == "scores":
+            return cls(f"{evidence.rows:,} items" + (f" ({rows:,} rows)" if rows != evidence.rows else ""), "items")
+        return cls(f"{rows:,} rows", "rows")
+
+
+def _sentence(verdict: Verdict, rules: list[RuleResult], problems: list[Problem], counted: _Counted) -> str:
     """Ship or not, and why, for a reader who is no statistician."""
     if verdict is Verdict.INVALID:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        return f"Do not ship: the evidence cannot be used: {problems[0].what.rstrip('.')}{more}."
-    counted = f"{rows:,} rows"
+        return f"Do not ship: the evidence cannot be used: {_ended(problems[0].what.rstrip('.') + more)}"
     deciding = [rule for rule in rules if rule.verdict is verdict]
     if verdict is Verdict.PASS:
         all_of = "the rule holds" if len(rules) == 1 else f"all {len(rules)} rules hold"
         lead = next((rule for rule in rules if rule.test == "superior"), rules[0])
-        return f"Ship: {all_of} on {counted}. {lead.reason}"
+        return f"Ship: {all_of} on {counted.words}. {lead.reason}"
     if verdict is Verdict.FAIL:
-        return f"Do not ship: {len(deciding)} of {len(rules)} rules {'fails' if len(deciding) == 1 else 'fail'} on {counted}. {deciding[0].reason}"
+        failing = (
+            f"{len(deciding)} of {len(rules)} rules {'fails' if len(deciding) == 1 else 'fail'}"
+            if len(rules) > 1
+            else "the rule fails"
+        )
+        return f"Do not ship: {failing} on {counted.words}. {deciding[0].reason}"
     known = [rule.more_rows for rule in deciding if rule.more_rows is not None]
-    need = f" About {_about(max(known))} more rows would probably settle it." if known else ""
-    return f"Do not ship yet: {counted} are too few to tell.{need} {deciding[0].reason}"
+    need = f" About {about(max(known))} more {counted.noun} would probably settle it." if known else ""
+    return f"Do not ship yet: {counted.words} are too few to tell.{need} {deciding[0].reason}"
 
 
-def _about(count: int) -> str:
-    """Two significant digits: the estimate is no better than that."""
-    return f"{int(float(f'{count:.2g}')):,}"
+def _ended(words: str) -> str:
+    """A sentence with one mark at its end."""
+    return words if words.endswith(("?", "!")) else words.rstrip(".") + "."

@@ -26,6 +26,7 @@ from tidegate.gate.case import Case
 from tidegate.gate.check import check
 from tidegate.gate.evidence import Evidence, read_evidence
 from tidegate.gate.metrics import parse_metric, shortage
+from tidegate.gate.policy import MEASURED, PAIRED
 from tidegate.gate.rules import decide
 from tidegate.gate.rules.bound import tidy
 from tidegate.records.policy import CheckPolicy, Rule
@@ -39,7 +40,6 @@ MAX_ROWS = 2000
 """A/A trials are done on so many rows (of whole clusters) at most, drawn once: more would only take longer."""
 STEPS = TRIALS + 6
 """So often ``advance`` is told at most."""
-_COMPARED = {"superior", "not_worse", "floor"}
 
 Predictions = NDArray[Any]
 Spoil = Callable[[list[Predictions], np.random.Generator], list[Predictions] | None]
@@ -153,8 +153,8 @@ def _sample(evidence: Evidence, seed: int) -> Evidence:
 def _exchange(
     evidence: Evidence, policy: CheckPolicy, trials: int, advance: Callable[[float], None]
 ) -> tuple[list[Alarms], float]:
-    own = [rule for rule in policy.rules if rule.test in _COMPARED and rule.test != "floor"]
-    asked = {rule.metric: rule for rule in policy.rules if rule.test in _COMPARED}
+    own = [rule for rule in policy.rules if rule.test in PAIRED]
+    asked = {rule.metric: rule for rule in policy.rules if rule.test in MEASURED}
     tried = [Rule(test="superior", metric=name, costs=rule.costs) for name, rule in asked.items()]
     counts = {rule.metric: [0, 0] for rule in tried}
     units = _units(evidence)
@@ -201,7 +201,7 @@ def _spoil(columns: Columns, policy: CheckPolicy, evidence: Evidence, advance: C
     healthy = theirs if len(theirs) == len(ours) else ours
     if evidence.champion is not None and np.all(np.ptp(evidence.champion, axis=0) == 0):
         healthy = ours  # a constant cannot be spoilt
-    rules = [rule for rule in policy.rules if rule.test in _COMPARED]
+    rules = [rule for rule in policy.rules if rule.test in MEASURED]
     asked = msgspec.structs.replace(policy, rules=rules or policy.rules, explore=[])
     given = dict(columns)
     if len(theirs) == len(ours):

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.metrics import is_target, parse_metric
-from tidegate.gate.rounding import rounded
+from tidegate.gate.right import right_rows
+from tidegate.gate.wording import listed, rounded
 from tidegate.records.policy import Rule
 from tidegate.records.report import Flips, Shown
 from tidegate.stats.estimate import Floats
@@ -47,7 +48,7 @@ def find_sides(evidence: Evidence, threshold: float = 0.5) -> Sides | None:
         near = [-np.abs(each - labels) for each in (ours, theirs)] if evidence.task == "regression" else [ours, theirs]
         asked = "nearer to the label" if evidence.task == "regression" else "scored higher"
         return Sides(near[0] > near[1], near[0] < near[1], near[0] == near[1], asked)
-    right = [right_rows(each, evidence, threshold) for each in (ours, theirs)]
+    right = [right_rows(each, labels, evidence.task, threshold) for each in (ours, theirs)]
     asked = {"binary": f"right at a threshold of {threshold:g}", "multilabel": "right on every label"}.get(evidence.task, "right")
     return Sides(right[0] & ~right[1], right[1] & ~right[0], right[0] & right[1], asked)
 
@@ -74,22 +75,6 @@ def show_row(evidence: Evidence, row: int, note: str = "") -> Shown:
         champion="" if evidence.champion is None else _text(evidence, evidence.champion[row]),
         note=note,
     )
-
-
-def right_rows(predictions: Floats, evidence: Evidence, threshold: float = 0.5, *, tolerance: float = 0.0) -> NDArray[np.bool_]:
-    """[n] which rows these predictions have right: the decision is the label; a number lies within ``tolerance`` of it."""
-    if evidence.task == "regression":
-        return np.asarray(np.abs(predictions - evidence.labels) <= tolerance)
-    if evidence.task == "multilabel":
-        return np.asarray(((predictions >= 0.5) == (evidence.labels > 0)).all(axis=1))
-    if evidence.task == "multiclass":
-        return np.asarray(decided(predictions) == evidence.labels)
-    return np.asarray((predictions >= threshold) == (evidence.labels > 0))
-
-
-def decided(predictions: Floats) -> Floats:
-    """Codes of classes from [n] codes or [n, K] probabilities."""
-    return predictions if predictions.ndim == 1 else predictions.argmax(axis=1).astype(np.float64)
 
 
 def _growth(evidence: Evidence) -> Floats:
@@ -121,7 +106,7 @@ def _chance_of_label(predictions: Floats, evidence: Evidence) -> Floats:
 def _text(evidence: Evidence, value: Floats) -> str:
     if evidence.task == "multilabel":
         named = [f"{name} {rounded(float(each), 3)}" for name, each in zip(evidence.classes, value, strict=True) if each >= 0.5]
-        return ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else "") or "none"
+        return listed(named, _NAMED) or "none"
     if evidence.task == "multiclass":
         code = int(value.argmax() if np.ndim(value) else value)
         name = evidence.classes[code] if code < len(evidence.classes) else str(code)

@@ -21,6 +21,7 @@ from tidegate.gate.evidence.layout import check_columns
 from tidegate.gate.evidence.numbers import Tally
 from tidegate.gate.metrics import Metric, parse_metric
 from tidegate.gate.metrics.support import Supports, gather_supports
+from tidegate.gate.policy import MEASURED
 from tidegate.gate.rules.comparison import judge_parts, refusal, refused
 from tidegate.gate.rules.parts import Part, SlicePart, settle_slices, settle_whole
 from tidegate.records.policy import CheckPolicy, Rule
@@ -32,7 +33,6 @@ PORTION = 1_000_000
 _MEMORY = "1500MB"
 _TABLE = "evidence_rows"
 _NUMBER = "file_row_number"
-_TESTS = {"superior", "not_worse", "floor"}
 _TASKS = {"binary", "multiclass", "multilabel", "regression"}
 
 Progress = Callable[[int, int], None]
@@ -56,7 +56,7 @@ def why_not_streamed(policy: CheckPolicy) -> str:
     if policy.explore:
         return "it explores slices"
     for rule in policy.rules:
-        if rule.test not in _TESTS:
+        if rule.test not in MEASURED:
             return f"the test {rule.test} looks at single rows"
         if parse_metric(rule.metric, policy.task, rule.costs).additive is None:
             return f"{rule.metric} is not made of sums"
@@ -188,7 +188,8 @@ class _Seen:
 
 def _fit(role: str, found: Tally, task: str) -> bool:
     """Whether numbers can be added up at all."""
-    return found.usable and (role == "label" or task == "regression" or not found.outside or found.high.size != 1)
+    probabilities = role != "label" and task not in {"regression", "multiclass"}
+    return found.usable and not (probabilities and found.outside and found.high.size == 1)
 
 
 def _judged(sums: _Sums, layout: Layout, seen: _Seen, policy: CheckPolicy) -> RuleResult:

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tidegate.gate.evidence import Evidence, Groups
 from tidegate.gate.metrics import Metric
+from tidegate.gate.metrics.metric import Loss
+from tidegate.gate.right import right_rows
 from tidegate.records.report import Interval
 from tidegate.records.verdict import Verdict
 from tidegate.stats.estimate import Floats
@@ -135,7 +137,7 @@ def _growing(guess: int, most: int) -> Iterator[int]:
 
 def _effects(metric: Metric, evidence: Evidence, *, floor: bool, down: bool) -> tuple[Floats, Floats] | None:
     """[n] by how much the gain falls (or, not ``down``, rises) if a row gets the other label that moves it most, and that label."""
-    weight = np.ones(evidence.rows) if evidence.weights is None else evidence.weights
+    weight = evidence.weights_or_ones
     share = weight / max(float(weight.sum()), np.finfo(np.float64).tiny)
     turn = -1.0 if down else 1.0
     if metric.name == "roc_auc" and evidence.task == "binary":
@@ -168,8 +170,13 @@ def _labels(evidence: Evidence) -> list[float]:
 def _additive(metric: Metric, evidence: Evidence, *, floor: bool) -> Callable[[Floats], Floats] | None:
     """[n] labels to what each row adds to the gain, up is good; None for a metric that is no mean over rows."""
     loss = metric.loss
-    if metric.name.partition("@")[0] == "accuracy":
-        sign, per_row = 1.0, _right(metric.threshold, evidence.task)
+
+    def right(labels: ArrayLike, predictions: ArrayLike) -> Any:
+        return right_rows(np.asarray(predictions), np.asarray(labels), evidence.task, metric.threshold or 0.5)
+
+    per_row: Loss
+    if metric.is_accuracy:
+        sign, per_row = 1.0, right
     elif loss is not None and metric.name in {"log_loss", "brier"}:
         sign, per_row = float(metric.sign), loss
     else:
@@ -188,7 +195,7 @@ def _groups(metric: Metric, evidence: Evidence) -> Groups | None:
     """[n] codes of rows whose relabelling does about the same; None where nobody can say."""
     if evidence.task != "binary":
         return None
-    scores = [evidence.candidate] + ([] if evidence.champion is None else [evidence.champion])
+    scores = evidence.models
     if metric.threshold is not None:
         bins = [(each >= metric.threshold).astype(np.int64) for each in scores]
     elif metric.name == "average_precision" and evidence.rows <= MAX_ROWS:
@@ -217,17 +224,6 @@ def _tried(metric: Metric, evidence: Evidence, groups: Groups, *, floor: bool) -
         relabelled[some] = 1 - relabelled[some]
         effects[there] = (gain(relabelled) - now) / some.size
     return np.nan_to_num(effects)
-
-
-def _right(threshold: float | None, task: str) -> Callable[[Floats, Floats], Floats]:
-    def right(labels: Floats, predictions: Floats) -> Floats:
-        if predictions.ndim > 1:
-            decided = predictions.argmax(axis=1).astype(np.float64)
-        else:
-            decided = (predictions >= (threshold or 0.5)).astype(np.float64) if task == "binary" else predictions
-        return (decided == labels).astype(np.float64)
-
-    return right
 
 
 def _area_effect(labels: Floats, scores: Floats) -> Floats:

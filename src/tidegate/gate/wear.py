@@ -10,10 +10,9 @@ NeurIPS (2019).
 
 from __future__ import annotations
 
-import re
-
+from tidegate.clock import DAY
 from tidegate.errors import IntegrityError, NotFoundError
-from tidegate.gate.receipt import read_receipt
+from tidegate.gate.receipt import read_receipt, receipts_in
 from tidegate.records.dataset import Snapshot
 from tidegate.records.receipt import Receipt
 from tidegate.records.report import Problem, Wear
@@ -22,8 +21,6 @@ from tidegate.store.ports import Bucket
 
 WORN = 20
 """From so many uses on a report warns."""
-_RECEIPT = re.compile(r"models/([^/]+)/receipts/([0-9a-f]{64})\.json")
-_DAY_US = 86_400_000_000
 
 
 def find_wear(bucket: Bucket, snapshot: Snapshot, *, confidence: float, now: int) -> Wear:
@@ -39,7 +36,7 @@ def find_wear(bucket: Bucket, snapshot: Snapshot, *, confidence: float, now: int
         uses=uses,
         alpha_spent=float(f"{1 - (1 - alpha) ** (uses + 1):.6g}"),
         first_used=min((each.judged_at for each in told), default=None),
-        age_days=round(max(now - snapshot.created_at, 0) / _DAY_US, 2),
+        age_days=round(max(now - snapshot.created_at, 0) / DAY, 2),
     )
 
 
@@ -71,12 +68,9 @@ def worn(wear: Wear, snapshot: str) -> Problem | None:
 def _receipts(bucket: Bucket) -> list[Receipt]:
     """All receipts that can be read; ``store verify`` names those that cannot."""
     found: list[Receipt] = []
-    for key in bucket.keys("models/"):
-        match = _RECEIPT.fullmatch(key)
-        if match is None:
-            continue
+    for model, digest in receipts_in(bucket):
         try:
-            found.append(read_receipt(bucket, match[1], match[2]))
+            found.append(read_receipt(bucket, model, digest))
         except (IntegrityError, NotFoundError):
             continue
     return found

@@ -11,14 +11,14 @@ Statistics in Medicine 17 (1998); moderated variance: Smyth, Stat. Appl. Genet. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from math import sqrt
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tidegate.stats.estimate import Codes, Estimate, Floats, critical, size_powers, steadiness
+from tidegate.stats.estimate import Codes, Estimate, Floats, critical, no_interval, nothing_seen, size_powers, steadiness
 from tidegate.stats.units import find_units
 
 PRIOR = 10.0
@@ -39,6 +39,8 @@ class Ranked(NamedTuple):
     weights: Floats | None = None
     bias: float = 0.0
     """By how much the value is too large on average."""
+    unseen: float = 0.0
+    """By how much a row like none that was seen would pull at the area of its class's only row."""
 
 
 class Area(NamedTuple):
@@ -56,6 +58,8 @@ class Area(NamedTuple):
     prior: float
     reference: Reference
     bias: float = 0.0
+    unseen: float = 0.0
+    """By how much one more row (cluster) of the rarer class would pull at it that is like none that was seen."""
 
     @property
     def variance(self) -> float:
@@ -96,7 +100,8 @@ def area(ranked: Ranked, reference: Reference, *, clusters: Codes | None = None)
         bare = size_powers(int(side.sum()), weight)
         rows[place], units[place] = (powers[0] ** 2 / powers[1] for powers in (bare, sizes))
     df = satterthwaite(variances, dfs)
-    return Area(ranked.value, pulls, df, float(rows[0]), float(rows[1]), float(units.min()), PRIOR, reference, ranked.bias)
+    least, ones, zeros = float(units.min()), float(rows[0]), float(rows[1])
+    return Area(ranked.value, pulls, df, ones, zeros, least, PRIOR, reference, ranked.bias, ranked.unseen / least)
 
 
 def mean_area(parts: Iterable[Area]) -> Area:
@@ -119,30 +124,37 @@ def mean_area(parts: Iterable[Area]) -> Area:
                 pulls=total.pulls + part.pulls,
                 units=min(total.units, part.units),
                 bias=total.bias + part.bias,
+                unseen=total.unseen + part.unseen,
             )
     assert total is not None, "a mean of no areas"
     count = len(dfs)
     df = satterthwaite(np.array(variances), np.array(dfs))
     prior = PRIOR if count == 1 else 0.0
-    return total._replace(value=total.value / count, pulls=total.pulls / count, bias=total.bias / count, df=df, prior=prior)
-
-
-def covariances(areas: Sequence[Area]) -> Floats:
-    """The [m, m] covariance matrix of the areas of m scores on the same rows."""
-    pulls = np.stack([each.pulls for each in areas])
-    return pulls @ pulls.T
+    return total._replace(
+        value=total.value / count,
+        pulls=total.pulls / count,
+        bias=total.bias / count,
+        unseen=total.unseen / count,
+        df=df,
+        prior=prior,
+    )
 
 
 def interval(found: Area, *, confidence: float) -> Estimate:
-    """The score interval of one area. It lies inside 0 to 1."""
+    """The score interval of one area. It lies inside 0 to 1.
+
+    Where one positive in fifty is ranked at random, most samples of fifty show none of it or one, and no variance seen tells. So the lower
+    end allows for one such row more (after Agresti & Min, Statistics in Medicine 24, 2005).
+    """
     variance = _variance(found)
     if variance is None:
-        return Estimate(found.value, float("nan"), float("nan"))
+        return no_interval(found.value)
     df = found.df + found.prior
     t, centre = critical(confidence, df), _inside(found.value - found.bias)
 
     def kept(tried: float) -> bool:
-        return (centre - tried) ** 2 <= t * t * variance(tried)
+        unseen = found.unseen**2 if tried < centre else 0.0
+        return (centre - tried) ** 2 <= t * t * (variance(tried) + unseen)
 
     low, high = (_last_kept(kept, centre, end) for end in (0.0, 1.0))
     return Estimate(found.value, min(low, found.value), max(high, found.value), df)
@@ -158,14 +170,12 @@ def difference(candidate: Area, champion: Area, *, confidence: float) -> Estimat
     value = candidate.value - champion.value
     ours, theirs = _variance(candidate), _variance(champion)
     if ours is None or theirs is None:
-        return Estimate(value, float("nan"), float("nan"))
+        return no_interval(value)
     df = min(candidate.df, champion.df) + min(candidate.prior, champion.prior)
     apart = np.square(candidate.pulls - champion.pulls)
     spread = float(apart.sum())
     if spread <= _TINY**2 and abs(value) <= _TINY:
-        z = critical(confidence)
-        slack = z * z / (min(candidate.units, champion.units) + z * z)
-        return Estimate(value, value - slack, value + slack, df)
+        return nothing_seen(value, min(candidate.units, champion.units), scale=1.0, confidence=confidence, df=df)
     heavy = spread**2 / float(np.square(apart).sum()) if spread > 0 else 0.0
     extra = 2 * float(apart.max(initial=0.0)) if heavy < min(_FEW, candidate.units / 6) else 0.0
     seen = candidate.variance * champion.variance

@@ -17,8 +17,9 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, weights: Floats | No
 def precisions(labels: ArrayLike, codes: Codes, weights: Floats | None = None) -> Ranked:
     """Average precision, the mean over positives of the precision at their score, and the influence of each row on it.
 
-    ``codes`` are the scores' (see ``tied``). Rows with equal scores are found together, so each of them has the precision at the end of its tie. With the share of positives
-    p, the share B(s) of rows at or above s, and the precision g(s) there, AP = E[y g(S)] / p. Its derivative towards a row (y, s) is
+    ``codes`` are the scores' (see ``tied``). Rows with equal scores are found together, so each of them has the precision at the
+    end of its tie. With the share of positives p, the share B(s) of rows at or above s, and the precision g(s) there,
+    AP = E[y g(S)] / p. Its derivative towards a row (y, s) is
 
         y (g(s) - AP) / p  +  E[Y (y - g(S)) / B(S) over the rows at or below s] / p
 

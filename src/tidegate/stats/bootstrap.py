@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.stats.distributions import special
-from tidegate.stats.estimate import SPARSE, Codes, Estimate, Floats, around, cluster_count, cluster_sums, critical
+from tidegate.stats.estimate import SPARSE, Codes, Estimate, Floats, around, cluster_count, cluster_sums, critical, no_interval
 
 DRAWS = 2000
 MAX_UNITS = 20_000
@@ -72,7 +72,7 @@ def bca_means(
     count, total = len(units), units.sum(axis=0)
     value = float(_of_sums(function, total))
     if count < 2 or not np.isfinite(value):
-        return Estimate(value, float("nan"), float("nan"))
+        return no_interval(value)
     replicates = np.empty(draws)
     step = max(_CHUNK // count, 1)
     for start in range(0, draws, step):
@@ -160,7 +160,7 @@ def bca_interval(value: float, replicates: Floats, left: Floats | None, *, confi
     known = replicates[~undefined]
     spread = float(np.ptp(known)) if known.size else 0.0
     if not np.isfinite(value) or spread <= 1e-12 * max(abs(value), float(np.abs(known).max(initial=0.0))):
-        return Estimate(value, float("nan"), float("nan"))
+        return no_interval(value)
     z = critical(confidence, units - 1) * np.sqrt(units / (units - 1))
     shares = [float(special().ndtr(sign * z)) for sign in (-1, 1)]
     if left is not None:
@@ -170,7 +170,7 @@ def bca_interval(value: float, replicates: Floats, left: Floats | None, *, confi
     low = np.quantile(np.where(undefined, -np.inf, replicates), shares[0], method="lower")
     high = np.quantile(np.where(undefined, np.inf, replicates), shares[1], method="higher")
     if not (np.isfinite(low) and np.isfinite(high)):
-        return Estimate(value, float("nan"), float("nan"))
+        return no_interval(value)
     return Estimate(value, min(float(low), value), max(float(high), value), float(units - 1))
 
 
@@ -201,7 +201,7 @@ def _jackknife(value: float, left: Floats, confidence: float) -> Estimate:
     count = left.size
     error = float(np.sqrt((count - 1) / count * np.square(left - left.mean()).sum()))
     if not np.isfinite(error) or error <= 1e-12 * abs(value):
-        return Estimate(value, float("nan"), float("nan"))
+        return no_interval(value)
     return around(value, error, count - 1, confidence)
 
 

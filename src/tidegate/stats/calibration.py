@@ -20,8 +20,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tidegate.stats.contrast import apart
 from tidegate.stats.distributions import special
-from tidegate.stats.estimate import Codes, Estimate, Floats, cluster_sums, critical, size_powers, steadiness
+from tidegate.stats.estimate import (
+    Codes,
+    Estimate,
+    Floats,
+    cluster_sums,
+    critical,
+    no_interval,
+    nothing_seen,
+    size_powers,
+    steadiness,
+)
 
 BINS = 15
 _STEPS = 60
@@ -78,7 +89,7 @@ def calibration(
 def interval(found: Calibration, *, confidence: float) -> Estimate:
     """The interval of the error that endless rows would show; it holds the value seen."""
     if not np.isfinite(found.value):
-        return Estimate(found.value, float("nan"), float("nan"))
+        return no_interval(found.value)
     low, high = _ends(found, confidence)
     return Estimate(found.value, max(min(low, found.value), 0.0), max(high, found.value), found.df)
 
@@ -87,20 +98,18 @@ def difference(candidate: Calibration, champion: Calibration, *, confidence: flo
     """The error of the candidate minus that of the champion on the same rows, from the intervals of both and their correlation."""
     value = candidate.value - champion.value
     if not np.isfinite(value):
-        return Estimate(value, float("nan"), float("nan"))
+        return no_interval(value)
     (our_low, our_high), (their_low, their_high) = (_ends(each, confidence) for each in (candidate, champion))
     if np.array_equal(candidate.pulls, champion.pulls):
-        z = critical(confidence)
-        slack = z * z / (candidate.pulls.size + z * z)
-        return Estimate(value, value - slack, value + slack, candidate.df)
+        return nothing_seen(value, candidate.pulls.size, scale=1.0, confidence=confidence, df=candidate.df)
     seen = (
         candidate.value * champion.value * sqrt(float(candidate.pulls @ candidate.pulls) * float(champion.pulls @ champion.pulls))
     )
     regular = candidate.unbiased * champion.unbiased  # what is only chance does not move with the rows in a line
     correlation = regular * float(candidate.pulls @ champion.pulls) / seen if seen > 0 else 0.0
     centre = candidate.unbiased - champion.unbiased
-    below = _joined(candidate.unbiased - our_low, their_high - champion.unbiased, correlation)
-    above = _joined(our_high - candidate.unbiased, champion.unbiased - their_low, correlation)
+    below = apart(candidate.unbiased - our_low, their_high - champion.unbiased, correlation)
+    above = apart(our_high - candidate.unbiased, champion.unbiased - their_low, correlation)
     return Estimate(value, min(centre - below, value), max(centre + above, value), min(candidate.df, champion.df))
 
 
@@ -161,7 +170,3 @@ def _solve(rising: Callable[[float], float], wanted: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if rising(middle) < wanted else (low, middle)
     return high
-
-
-def _joined(first: float, second: float, correlation: float) -> float:
-    return sqrt(max(first * first - 2 * correlation * first * second + second * second, 0.0))

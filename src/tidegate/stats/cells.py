@@ -18,8 +18,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from tidegate.stats.confusion import Score, gradient
 from tidegate.stats.distributions import special
-from tidegate.stats.estimate import SPARSE, UNKNOWN, Codes, Estimate, Floats, around, critical, from_influence, steadiness
-from tidegate.stats.tally import POWERS, Tally, Whole
+from tidegate.stats.estimate import (
+    POWERS,
+    SPARSE,
+    Codes,
+    Estimate,
+    Floats,
+    around,
+    critical,
+    from_influence,
+    no_interval,
+    nothing_seen,
+    steadiness,
+)
+from tidegate.stats.tally import Tally, Whole
 
 DRAWS = 10_000
 MOST_CELLS = 256
@@ -304,7 +316,7 @@ def linear(scheme: Scheme, score: Score, cells: Tally, *, confidence: float) -> 
 def _spread(value: float, influence: Floats, cells: Tally, differs: Flags, scale: float, confidence: float) -> Estimate:
     """The interval of a value from the influence of a row of each cell."""
     if not np.isfinite(value):
-        return Estimate(value, float("nan"), float("nan"))
+        return no_interval(value)
     if cells.clusters is not None:
         _, clusters = np.unique(cells.clusters, return_inverse=True)
         rows = cells.amounts
@@ -313,11 +325,9 @@ def _spread(value: float, influence: Floats, cells: Tally, differs: Flags, scale
         )
     count, differing = cells.rows, int(cells.counts[differs].sum())
     if count < 2:
-        return UNKNOWN._replace(value=value)
+        return no_interval(value)
     if not differing:
-        z = critical(confidence)
-        half = scale * z * z / (count + z * z)
-        return Estimate(value, value - half, value + half, count - 1)
+        return nothing_seen(value, count, scale=scale, confidence=confidence, df=count - 1)
     powers = np.full(POWERS, float(count)) if cells.powers is None else cells.powers.sum(0)
     inflation, df = steadiness(powers)
     squared = cells.counts if cells.powers is None else cells.powers[:, 1]
@@ -325,7 +335,7 @@ def _spread(value: float, influence: Floats, cells: Tally, differs: Flags, scale
     if differing < SPARSE:
         heaviest = np.ones(influence.size) if cells.largest is None else cells.largest
         squares += 2 * (1 - differing / count) * float(np.square(influence * heaviest).max())
-    return around(value, float(np.sqrt(squares)), df, confidence) if df > 0 else UNKNOWN._replace(value=value)
+    return around(value, float(np.sqrt(squares)), df, confidence) if df > 0 else no_interval(value)
 
 
 def _delta(
@@ -392,7 +402,7 @@ def _ends(value: float, draws: _Draws, limits: tuple[float, float], confidence: 
     An end on the side away from which the doubts moved the centre is moved back.
     """
     if not np.isfinite(value):
-        return Estimate(value, float("nan"), float("nan"))
+        return no_interval(value)
     undefined = np.isnan(draws.replicates)
     levels = _levels(draws, confidence)
     if undefined.any():

@@ -1,4 +1,4 @@
-"""A linear contrast of two paired values: a difference that is shifted by a share of one of them."""
+"""Intervals put together from those of two paired values: of their difference, and of one that is shifted by a share of one value."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def shifted(difference: Estimate, candidate: Estimate, champion: Estimate, share
     below = _joined(difference.value - difference.low, moved.value - moved.low, together)
     above = _joined(difference.high - difference.value, moved.high - moved.value, together)
     return Estimate(value, value - below, value + above, min(difference.df, champion.df))
+
+
+def apart(first: float, second: float, correlation: float) -> float:
+    """The half width of a difference, from those of two values that vary together; by Zou & Donner the two that point apart."""
+    return sqrt(max(first * first - 2 * correlation * first * second + second * second, 0.0))
 
 
 def _correlation(difference: Estimate, candidate: Estimate, champion: Estimate) -> float:

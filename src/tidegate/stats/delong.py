@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from tidegate.stats.areas import Area, Ranked, area, tied
 from tidegate.stats.estimate import Codes, Floats
 
+_AT_RANDOM = 0.5
+
 
 def auc(labels: ArrayLike, scores: ArrayLike, weights: Floats | None = None, clusters: Codes | None = None) -> Area:
     """ROC AUC of [n] scores, ties counted half, with DeLong's variance (Obuchowski's, with clusters)."""
@@ -32,7 +34,7 @@ def placements(labels: ArrayLike, codes: Codes, weights: Floats | None = None) -
     value = float((ones * beats).sum() / ones_total)
     placement = np.where(positive, beats[codes], beaten[codes]) - value
     share = weight / np.where(positive, ones_total, zeros_total)
-    return Ranked(value, share * placement, positive, weights)
+    return Ranked(value, share * placement, positive, weights, unseen=_AT_RANDOM)
 
 
 def newcombe(value: float, ones: float, zeros: float) -> float:

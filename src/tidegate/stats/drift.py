@@ -7,16 +7,16 @@ number of rows; see ``calibrated_threshold``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tidegate.stats.distributions import special
+from tidegate.stats.estimate import Floats
 
 Counts: TypeAlias = NDArray[np.int64]
-Floats: TypeAlias = NDArray[np.float64]
 Distance: TypeAlias = Callable[[ArrayLike, ArrayLike], Any]
 
 DRAWS = 2000
@@ -62,20 +62,6 @@ def js_distance(p_counts: ArrayLike, q_counts: ArrayLike) -> Any:
     m = (p + q) / 2
     divergence = (_relative_entropy(p, m) + _relative_entropy(q, m)) / (2 * np.log(2))
     return _scalar(np.sqrt(np.maximum(divergence, 0.0)))
-
-
-def total_variation(p_counts: ArrayLike, q_counts: ArrayLike) -> Any:
-    """Total variation distance: half the sum of |p - q|, the largest difference in the probability of any event."""
-    return _scalar(np.abs(_shares(p_counts) - _shares(q_counts)).sum(axis=-1) / 2)
-
-
-def psi(p_counts: ArrayLike, q_counts: ArrayLike) -> Any:
-    """Population stability index: sum of (p - q) ln(p / q), each count raised by one half so that empty bins stay finite.
-
-    Source: Yurdakul, Statistical properties of population stability index (2018), section 2.
-    """
-    p, q = _shares(p_counts, add=0.5), _shares(q_counts, add=0.5)
-    return _scalar(((p - q) * np.log(p / q)).sum(axis=-1))
 
 
 def histogram_quantiles(counts: ArrayLike, edges: ArrayLike, at: ArrayLike) -> Floats:
@@ -135,31 +121,6 @@ def calibrated_threshold(
     return max(empirical, _prediction_bound(values, alpha))
 
 
-def calibrated_thresholds(
-    windows: Mapping[str, ArrayLike],
-    n: Mapping[str, int] | int,
-    alpha: float,
-    rng: np.random.Generator,
-    *,
-    distance: Distance = js_distance,
-) -> dict[str, float]:
-    """Thresholds of several features, such that a healthy window crosses any of them with probability about ``alpha``.
-
-    Each feature gets an equal share of ``alpha`` (Bonferroni: holds however the features depend on each other; with no
-    feature drifting, the false discovery rate is this same probability).
-
-    Args:
-        windows: Feature to its [w, b] counts; the features may have different bins.
-        n: Rows of the window to be judged, one number or one per feature.
-        alpha: Accepted share of healthy windows with any false alarm.
-        rng: Injected randomness; features are visited in the order of their names.
-        distance: A distance between histograms.
-    """
-    share = alpha / max(len(windows), 1)
-    rows = dict.fromkeys(windows, n) if isinstance(n, int) else n
-    return {name: calibrated_threshold(windows[name], rows[name], share, rng, distance=distance) for name in sorted(windows)}
-
-
 def _prediction_bound(values: Floats, alpha: float) -> float:
     """Upper prediction bound of one new value from [w, r] resampled values: variance between windows plus within them."""
     roots = np.sqrt(values)
@@ -180,8 +141,8 @@ def _resample(window: Counts, n: int, draws: int, rng: np.random.Generator) -> C
     return rng.multinomial(n, window / window.sum(), size=draws)
 
 
-def _shares(counts: ArrayLike, *, add: float = 0.0) -> Floats:
-    tally = np.asarray(counts, dtype=np.float64) + add
+def _shares(counts: ArrayLike) -> Floats:
+    tally = np.asarray(counts, dtype=np.float64)
     total = tally.sum(axis=-1, keepdims=True)
     return np.divide(tally, total, out=np.full(tally.shape, np.nan), where=total > 0)
 

@@ -12,6 +12,8 @@ from tidegate.stats.distributions import special
 Floats: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.integer[Any]]
 
+POWERS = 5
+"""How uneven units are is told by the sums of their sizes' first to fifth power."""
 SPARSE = 20
 """Below this many units that differ at all, the variance seen is not trusted alone."""
 
@@ -32,7 +34,22 @@ class Estimate(NamedTuple):
         return Estimate(-self.value, -self.high, -self.low, self.df)
 
 
-UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
+def no_interval(value: float = float("nan")) -> Estimate:
+    """A value of which nobody can say how sure it is; without one, not even a value."""
+    return Estimate(value, float("nan"), float("nan"))
+
+
+UNKNOWN = no_interval()
+
+
+def nothing_seen(value: float, count: float, *, scale: float, confidence: float, df: float) -> Estimate:
+    """The interval where none of ``count`` units shows anything: a score interval's for "0 of n", to both sides, times ``scale``.
+
+    Source: Wilson, JASA 22 (1927), at no successes: the upper end is z^2 / (n + z^2).
+    """
+    z = critical(confidence)
+    half = scale * z * z / (count + z * z)
+    return Estimate(value, value - half, value + half, df)
 
 
 def critical(confidence: float, df: float = float("inf")) -> float:
@@ -78,29 +95,27 @@ def from_influence(
     units = influence if clusters is None else cluster_sums(influence, clusters)
     count = units.size
     if count < 2 or not np.isfinite(value):
-        return Estimate(value, float("nan"), float("nan"))
+        return no_interval(value)
     telling = influence != 0 if differs is None else differs
     differing = int(np.count_nonzero(telling) if clusters is None else cluster_count(clusters[telling]))
-    z = critical(confidence)
     if differing == 0:
-        half = scale * z * z / (count + z * z)
-        return Estimate(value, value - half, value + half, count - 1)
+        return nothing_seen(value, count, scale=scale, confidence=confidence, df=count - 1)
     inflation, df = steadiness(size_powers(influence.size, weights, clusters))
     squares = float(np.square(units).sum()) * inflation
     if differing < SPARSE:
         squares += 2 * (1 - differing / count) * float(np.abs(units).max()) ** 2
-    return around(value, float(np.sqrt(squares)), df, confidence) if df > 0 else Estimate(value, float("nan"), float("nan"))
+    return around(value, float(np.sqrt(squares)), df, confidence) if df > 0 else no_interval(value)
 
 
 def size_powers(rows: int, weights: Floats | None = None, clusters: Codes | None = None) -> Floats:
     """[5] sums of the first to fifth power of the units' sizes: of rows or their weights, added up by cluster."""
     if weights is None and clusters is None:
-        return np.full(5, float(rows))
+        return np.full(POWERS, float(rows))
     sizes = np.ones(rows) if weights is None else weights
     if clusters is not None:
         sizes = cluster_sums(sizes, clusters)
     with np.errstate(over="ignore"):
-        return np.array([float((sizes**power).sum()) for power in range(1, 6)])
+        return np.array([float((sizes**power).sum()) for power in range(1, POWERS + 1)])
 
 
 def steadiness(powers: Floats) -> tuple[float, float]:

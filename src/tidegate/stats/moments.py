@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tidegate.stats.estimate import Codes, Floats
-
-POWERS = 5
+from tidegate.stats.estimate import POWERS, Codes, Floats
 
 
 class Moments(NamedTuple):

@@ -81,13 +81,3 @@ def power_each(parts: int, power: float = POWER) -> float:
     All must pass (intersection-union), so the chances to miss one add up at worst: beta / parts each (Bonferroni's inequality).
     """
     return 1 - (1 - power) / parts
-
-
-def paired_rows(discordant: float, margin: float, *, alpha: float = 0.05, power: float = POWER) -> int:
-    """Rows for proving "not worse by ``margin``" of two equally accurate models that disagree on a share of rows.
-
-    One-sided at ``alpha``: n = (z_alpha + z_power)^2 discordant / margin^2, which is 6.18 discordant / margin^2 at 5% and 80%.
-    A rule of thumb: where only some ten rows would differ it takes more (``paired_null``).
-    Source: Nam, Biometrics 53 (1997); normal approximation at equality.
-    """
-    return rows_for(sqrt(discordant), margin, alpha=alpha, power=power)

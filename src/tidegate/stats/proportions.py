@@ -10,8 +10,9 @@ from math import sqrt
 
 import numpy as np
 
+from tidegate.stats.contrast import apart
 from tidegate.stats.distributions import special
-from tidegate.stats.estimate import Estimate, critical
+from tidegate.stats.estimate import UNKNOWN, Estimate, critical
 
 _STEPS = 80
 
@@ -22,7 +23,7 @@ def wilson(successes: int, n: int, *, confidence: float) -> Estimate:
     Source: Wilson, JASA 22 (1927).
     """
     if n == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     z = critical(confidence)
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -38,7 +39,7 @@ def tango(gained: int, lost: int, n: int, *, confidence: float) -> Estimate:
     Source: Tango, Statistics in Medicine 17 (1998), 891-908, equations 2 and 5.
     """
     if n == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     value = (gained - lost) / n
     z = critical(confidence)
     low = _cross(lambda delta: tango_score(gained, lost, n, delta) - z, -1.0, value)
@@ -73,7 +74,7 @@ def newcombe(both: int, gained: int, lost: int, neither: int, *, confidence: flo
     """
     n = both + gained + lost + neither
     if n == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     first, second = (wilson(both + more, n, confidence=confidence) for more in (gained, lost))
     margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
     product = both * neither - gained * lost
@@ -82,7 +83,7 @@ def newcombe(both: int, gained: int, lost: int, neither: int, *, confidence: flo
     below = (first.value - first.low, second.high - second.value)
     above = (first.high - first.value, second.value - second.low)
     value = (gained - lost) / n
-    return Estimate(value, max(value - _joined(*below, phi), -1.0), min(value + _joined(*above, phi), 1.0))
+    return Estimate(value, max(value - apart(*below, phi), -1.0), min(value + apart(*above, phi), 1.0))
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
@@ -111,10 +112,6 @@ def mcnemar_midp(gained: int, lost: int) -> float:
 def _coin(heads: int, tosses: int) -> float:
     """Probability of at most ``heads`` in ``tosses`` of a fair coin."""
     return float(special().bdtr(heads, tosses, 0.5))
-
-
-def _joined(first: float, second: float, phi: float) -> float:
-    return sqrt(max(first * first - 2 * phi * first * second + second * second, 0.0))
 
 
 def _cross(falling: Callable[[float], float], left: float, right: float) -> float:

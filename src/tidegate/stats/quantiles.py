@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tidegate.stats.distributions import special
-from tidegate.stats.estimate import Estimate
+from tidegate.stats.estimate import UNKNOWN, Estimate
 
 
 def quantile(values: ArrayLike, level: float, *, confidence: float) -> Estimate:
@@ -20,7 +20,7 @@ def quantile(values: ArrayLike, level: float, *, confidence: float) -> Estimate:
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     n = ordered.size
     if n == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     tail = (1 - confidence) / 2
     below = np.asarray(special().bdtr(np.arange(n), n, level))  # P(at most k values lie below the quantile)
     first = int(np.count_nonzero(below <= tail))

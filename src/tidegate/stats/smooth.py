@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tidegate.stats.distributions import special
-from tidegate.stats.estimate import SPARSE, Estimate, Floats, around, critical, steadiness
+from tidegate.stats.estimate import SPARSE, Estimate, Floats, around, critical, no_interval, nothing_seen, steadiness
 from tidegate.stats.moments import Moments
 
 Function: TypeAlias = Callable[[Any], Any]
@@ -53,15 +53,18 @@ def localise(function: Function, moments: Moments) -> Local:
     nothing = float("nan")
     if count < 2 or not np.isfinite(value) or not np.isfinite(gradient).all():
         return Local(value, gradient, nothing, nothing, nothing, count)
-    squares = max(float(gradient @ moments.second[0] @ gradient), 0.0)
     slope = np.abs(gradient)
-    if squares <= _NOISE * max(
-        float(slope @ np.abs(moments.second[0]) @ slope), _NOISE * count * float(slope @ np.abs(mean)) ** 2
-    ):
+    with np.errstate(all="ignore"):  # numbers so large that their squares are infinite allow no interval
+        squares = max(float(gradient @ moments.second[0] @ gradient), 0.0)
+        noise = np.max([slope @ np.abs(moments.second[0]) @ slope, _NOISE * count * np.square(slope @ np.abs(mean))])
+        cubes = float(np.einsum("ijm,i,j,m", moments.third[0], gradient, gradient, gradient))
+    if not np.isfinite(noise):
+        return Local(value, gradient, nothing, nothing, nothing, count)
+    if squares <= _NOISE * noise:
         squares = 0.0  # what rounding leaves of units that are all alike
-    cubes = float(np.einsum("ijm,i,j,m", moments.third[0], gradient, gradient, gradient))
     inflation, df = steadiness(moments.powers[0])
-    skewness = cubes / (6 * squares**1.5) if squares > 0 else 0.0
+    cubed = squares**1.5
+    skewness = cubes / (6 * cubed) if cubed > 0 else 0.0
     return Local(value, gradient, squares / count**2 * inflation, skewness, df, count)
 
 
@@ -80,15 +83,12 @@ def student(local: Local, *, confidence: float, differing: float, largest: float
 
     Source: Student, Biometrika 6 (1908); clusters: Liang & Zeger, Biometrika 73 (1986).
     """
-    nothing = Estimate(local.value, float("nan"), float("nan"))
+    nothing = no_interval(local.value)
     if local.number < 2 or not np.isfinite(local.value):
         return nothing
     if differing == 0:
-        z = critical(confidence)
-        half = scale * z * z / (local.number + z * z)
-        return Estimate(
-            local.value, local.value - half, local.value + half, local.df if np.isfinite(local.df) else local.number - 1
-        )
+        df = local.df if np.isfinite(local.df) else local.number - 1
+        return nothing_seen(local.value, local.number, scale=scale, confidence=confidence, df=df)
     if not np.isfinite(local.variance) or not local.df > 0:
         return nothing
     silent = 1 - min(differing / local.number, 1.0)
@@ -103,7 +103,7 @@ def abc(function: Function, moments: Moments, local: Local, *, confidence: float
     Student's quantiles after Hesterberg, The American Statistician 69 (2015).
     """
     if not (np.isfinite(local.variance) and local.variance > 0 and local.df > 0):
-        return Estimate(local.value, float("nan"), float("nan"))
+        return no_interval(local.value)
     error, mean = float(np.sqrt(local.variance)), moments.mean[0]
     spread = moments.second[0] / local.number**2
     spread = spread * (local.variance / max(float(local.gradient @ spread @ local.gradient), np.finfo(np.float64).tiny))
@@ -132,7 +132,7 @@ def hall(local: Local, *, confidence: float) -> Estimate:
     """
     n = local.number
     if not (np.isfinite(local.variance) and local.variance > 0 and local.df > 0) or n < 3:
-        return Estimate(local.value, float("nan"), float("nan"))
+        return no_interval(local.value)
     error, t = float(np.sqrt(local.variance)), critical(confidence, local.df)
     bend = 6 * local.skewness * float(np.sqrt(n * (n - 1))) / (n - 2)
     if abs(bend) < _STRAIGHT:

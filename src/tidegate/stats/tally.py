@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.stats.estimate import Codes, Floats
+from tidegate.stats.estimate import POWERS, Codes, Floats
 
 _DENSE = 1 << 16
-POWERS = 5
 Whole = NDArray[np.int64]
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from tidegate.cli import main
 from tidegate.cli.gate import app
+from tidegate.errors import UsageError
 
 POLICY = 'task = "binary"\nlabel = "y"\ncandidate = "new"\nchampion = "old"\n[[rules]]\nmetric = "accuracy"\ntest = "{test}"\n'
 
@@ -89,6 +90,13 @@ def test_a_reference_is_taken_for_run(tmp_path: Path, capsys: pytest.CaptureFixt
             main(["-C", str(tmp_path), *words, "--json"])
         assert ended.value.code == 1
         assert "delay" in json.loads(capsys.readouterr().out)["error"]["what"]
+
+
+@pytest.mark.parametrize(("word", "said"), [("chek", "'check'"), ("rows.csv", "tidegate gate check rows.csv")])
+def test_a_typo_or_a_file_is_not_taken_for_a_model(word: str, said: str) -> None:
+    done = CliRunner().invoke(app, [word])
+    assert isinstance(done.exception, UsageError)
+    assert said in str(done.exception)
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path, policy: Path, capsys: pytest.CaptureFixture[str]) -> None:

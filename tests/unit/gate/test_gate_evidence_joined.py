@@ -138,3 +138,14 @@ def test_documents_of_a_ranking_are_joined_within_their_query() -> None:
     found = read_evidence(rows, parse_check_policy(asked), {"champion": old}).evidence
     assert found is not None
     assert np.array_equal(found.champion, rows["y"])
+
+
+def test_keys_of_two_types_that_fall_together_are_refused() -> None:
+    ids = 2**53 + np.arange(N)
+    told_apart = np.unique(ids.astype(np.float64))
+    assert len(told_apart) < N
+    others = {"champion": {"id": told_apart, "p": ROWS["old"][: len(told_apart)]}}
+    reading = read_evidence(
+        {"id": ids} | {name: ROWS[name] for name in ("y", "origin", "tail")} | {"p": ROWS["new"]}, _asked(), others
+    )
+    assert [problem.code for problem in reading.problems] == ["keys-differ"]

@@ -27,7 +27,7 @@ def _rows(n: int = 4000, *, harm: bool = True) -> dict[str, Any]:
 
 @pytest.mark.parametrize("metric", ["log_loss", "accuracy"])
 def test_it_finds_a_pair_that_got_worse(metric: str) -> None:
-    report = check(_rows(), policy(rule(metric, "not_worse", margin=1), explore=["kind", "origin", "distance"]))
+    report = check(_rows(), policy(rule(metric, "not_worse", margin=0.99), explore=["kind", "origin", "distance"]))
     first = report.explored[0]
     assert (first.where, first.metric) == ("kind = c and origin = JFK", metric)
     assert first.p < 1e-6
@@ -35,9 +35,9 @@ def test_it_finds_a_pair_that_got_worse(metric: str) -> None:
 
 
 def test_it_never_decides() -> None:
-    asked = policy(rule("log_loss", "not_worse", margin=1))
+    asked = policy(rule("log_loss", "not_worse", margin=0.99))
     plain = check(_rows(), asked)
-    told = check(_rows(), policy(rule("log_loss", "not_worse", margin=1), explore=["kind", "origin"]))
+    told = check(_rows(), policy(rule("log_loss", "not_worse", margin=0.99), explore=["kind", "origin"]))
     assert plain.verdict is told.verdict
     assert plain.rules == told.rules
 
@@ -56,7 +56,7 @@ def test_among_equals_false_finds_are_as_rare_as_promised() -> None:
 
 @pytest.mark.parametrize("keys", [{}, {"weight": "weight"}, {"cluster": "tail"}])
 def test_its_interval_is_the_metrics_own(keys: dict[str, str]) -> None:
-    asked = policy(rule("brier", "not_worse", margin=1), explore=["kind", "origin"], **keys)
+    asked = policy(rule("brier", "not_worse", margin=0.99), explore=["kind", "origin"], **keys)
     rows = _rows() | {"tail": np.arange(4000) % 400}
     evidence = read_evidence(rows, asked).evidence
     assert evidence is not None
@@ -82,7 +82,7 @@ def test_a_metric_that_is_no_mean_is_measured_on_single_columns() -> None:
 def test_numbers_are_cut_into_groups() -> None:
     rows = _rows(harm=False)
     rows["new"] = np.where(rows["distance"] > np.quantile(rows["distance"], 0.8), 1 - rows["new"], rows["new"])
-    report = check(rows, policy(rule("log_loss", "not_worse", margin=1), explore=["distance"]))
+    report = check(rows, policy(rule("log_loss", "not_worse", margin=0.99), explore=["distance"]))
     assert report.warnings == []
     assert [each.where.endswith("or more") for each in report.explored] == [True]
     assert report.explored[0].rows == pytest.approx(800, abs=2)

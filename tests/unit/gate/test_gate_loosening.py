@@ -105,6 +105,9 @@ def test_more_or_the_same_is_not(changed: dict[str, Any]) -> None:
         ({"test": "label_coverage", "value": 0.9}, {"test": "label_coverage", "value": 0.8}, True),
         ({"test": "label_coverage"}, {"test": "label_coverage", "value": 0.8}, True),
         ({"test": "gap", "metric": "recall", "value": 0.1, "slices": ["s"]}, {"test": "gap", "metric": "recall", "margin": 0.1, "slices": ["s"]}, True),
+        ({"test": "gap", "metric": "recall", "margin": 0.1, "slices": ["s"]}, {"test": "gap", "metric": "recall", "value": 0.9, "slices": ["s"]}, True),
+        ({"test": "flips", "value": 0.1, "tolerance": 5.0}, {"test": "flips", "value": 0.1, "tolerance": 0.01}, True),
+        ({"test": "not_worse", "metric": "brier", "slices": ["s"], "slice_mode": "none_worse"}, {"test": "not_worse", "metric": "brier", "slices": ["s", "t"], "slice_mode": "none_worse"}, True),
         ({"test": "superior", "metric": "brier", "margin": 0.1}, {"test": "superior", "metric": "brier", "margin": 0.0}, True),
         ({"test": "superior", "metric": "brier"}, {"test": "not_worse", "metric": "brier"}, True),
         ({"test": "schema"}, {"test": "size", "value": 1.0}, True),
@@ -112,6 +115,13 @@ def test_more_or_the_same_is_not(changed: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_each_test_has_its_own_direction(before: dict[str, Any], after: dict[str, Any], weaker: bool) -> None:
     assert bool(loosened(_ruled(before), _ruled(after))) is weaker
+
+
+def test_leaving_out_rows_without_a_label_asks_for_less() -> None:
+    before = {"test": "floor", "metric": "accuracy", "value": 0.7}
+    coverage = {"test": "label_coverage", "value": 0.01}
+    assert "rows without a label are left out" in loosened(_ruled(before), _ruled(before, coverage))[0]
+    assert loosened(_ruled(before, coverage), _ruled(before, coverage)) == []
 
 
 def test_approvals_and_code_count_too() -> None:

@@ -80,7 +80,7 @@ def test_a_rare_class_is_too_few() -> None:
     labels[:, 1] = 0
     labels[:4, 1] = 1
     few = measured("roc_auc", Evidence(task="multilabel", labels=labels, candidate=evidence.candidate, classes=CLASSES)).few
-    assert few == "4 rows with label late are too few: at least 10 are needed"
+    assert few == "4 rows with label late are too few: at least 40 are needed"
     assert not measured("roc_auc[early]", evidence).few
 
 
@@ -128,3 +128,17 @@ def test_a_candidate_that_is_its_champion_is_neither_better_nor_certain(name: st
     assert found is not None
     assert found.value == 0
     assert 0.001 < found.high == -found.low < 0.01
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
+def test_few_rows_of_a_class_or_few_clusters_of_it_allow_no_interval(name: str) -> None:
+    rng = np.random.default_rng(0)
+    tail = rng.integers(0, 100, 2000)
+    rows = {"tail": tail, "y": (tail < 2).astype(np.int64)}  # all positives belong to two tails
+    rows |= {model: np.clip(0.3 + 0.4 * rows["y"] + rng.normal(size=2000) / 10, 0, 1) for model in ("new", "old")}
+    clustered = check(rows, policy(rule(name, "floor", value=0.5), cluster="tail"))
+    assert clustered.verdict is Verdict.INCONCLUSIVE
+    assert "clusters of the rarer class" in clustered.rules[0].reason
+    few = rows | {"y": (np.arange(2000) < 39).astype(np.int64)}
+    found = check(few, policy(rule(name, "floor", value=0.1)))
+    assert (found.verdict, "at least 40 are needed" in found.rules[0].reason) == (Verdict.INCONCLUSIVE, True)

@@ -9,10 +9,10 @@ import pytest
 from gate_rows import binary_rows, policy, rule
 
 from tidegate.errors import BadInputError, UsageError
-from tidegate.gate import check
+from tidegate.gate import check, parse_check_policy
 from tidegate.gate.plan import plan_evaluation
 from tidegate.stats import proportions
-from tidegate.stats.power import paired_null, paired_rows, rows_for
+from tidegate.stats.power import paired_null, rows_for
 
 
 def _without_labels(n: int = 3000, **keys: Any) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def test_accuracy_is_planned_without_a_label() -> None:
     assert (plan.labelled, found.basis, plan.only_disagreements) == (0, "disagreements", True)
     assert plan.disagreements == len(wanted.keys) == 382
     assert found.rows_needed is not None
-    assert 1 <= found.rows_needed / paired_rows(382 / 3000, 0.01, alpha=0.025) < 1.05
+    assert 1 <= found.rows_needed / rows_for(np.sqrt(382 / 3000), 0.01, alpha=0.025) < 1.05
     assert plan.labels_needed == -(-found.rows_needed * 382 // 3000)
     assert "label only the rows on which the models disagree" in plan.sentence
 
@@ -45,7 +45,7 @@ def test_a_row_on_which_both_agree_adds_nothing() -> None:
     ("share", "margin", "rows"), [(0.02, 0.02, 310), (0.1, 0.02, 1546), (0.2, 0.02, 3092), (0.1, 0.01, 6183)]
 )
 def test_the_planned_rows_have_the_planned_power(share: float, margin: float, rows: int) -> None:
-    assert paired_rows(share, margin) == pytest.approx(rows, abs=1)
+    assert rows_for(np.sqrt(share), margin, alpha=0.05) == pytest.approx(rows, abs=1)
     needed = rows_for(np.sqrt(share), margin, alpha=0.05, null=paired_null(share, 0.0, -margin))
     assert rows <= needed < 1.5 * rows
     rng = np.random.default_rng(7)
@@ -103,3 +103,29 @@ def test_what_cannot_be_planned_is_refused() -> None:
         plan_evaluation(_without_labels() | {"new": np.full(3000, np.nan)}, policy(rule("accuracy")))
     with pytest.raises(UsageError, match="no rule of this policy"):
         plan_evaluation(_without_labels(), policy({"test": "flips", "value": 0.1}))
+
+
+def test_scores_are_their_own_labels() -> None:
+    rng = np.random.default_rng(3)
+    rows = {"item": np.repeat(np.arange(60), 2), "new": rng.normal(1, 1, 120), "old": rng.normal(0, 1, 120)}
+    asked = {"task": "scores", "candidate": "new", "champion": "old", "key": "item", "rules": [rule("mean_score")]}
+    plan, wanted = plan_evaluation(rows, parse_check_policy(asked))
+    assert (plan.rows, plan.labelled, wanted.keys) == (60, 60, [])
+    assert plan.rows_needed is not None
+    assert "60 items are enough" in plan.sentence
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_rankings_and_patterns_are_planned(known: bool) -> None:
+    rng = np.random.default_rng(4)
+    lists = {"q": np.repeat(np.arange(40), 5), "new": rng.normal(0, 1, 200), "old": rng.normal(0, 1, 200)}
+    lists |= {"y": np.tile([2, 0, 0, 1, 0], 40)} if known else {}
+    ranking = {"task": "ranking", "label": "y", "query": "q", "candidate": "new", "champion": "old"}
+    plan, _ = plan_evaluation(lists, parse_check_policy({**ranking, "rules": [rule("ndcg@3", "not_worse", margin=0.1)]}))
+    assert (plan.labelled, plan.rules[0].basis) == ((200, "labelled rows") if known else (0, "unknown"))
+    first = rng.uniform(0.1, 0.9, (2, 200))
+    classes = {"new_cat": first[0], "new_dog": 1 - first[0], "old_cat": first[1], "old_dog": 1 - first[1]}
+    classes |= {"y": np.where(np.arange(200) % 2, "cat", "dog").astype(object)} if known else {}
+    several = {"task": "multiclass", "label": "y", "candidate": "new_*", "champion": "old_*"}
+    plan, _ = plan_evaluation(classes, parse_check_policy({**several, "rules": [rule("log_loss", "not_worse", margin=0.1)]}))
+    assert (plan.rows, plan.labelled) == (200, 200 if known else 0)

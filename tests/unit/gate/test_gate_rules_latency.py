@@ -14,7 +14,8 @@ from gate_subjects import case, column, rule, version
 from tidegate.clock import Clock
 from tidegate.data import Datasets
 from tidegate.gate.rules import decide, latency
-from tidegate.gate.rules.latency import placed, take_turns
+from tidegate.gate.rules.bound import at_most
+from tidegate.gate.rules.latency import take_turns
 from tidegate.records.model import ModelVersion
 from tidegate.records.report import RuleResult
 from tidegate.records.verdict import Verdict
@@ -129,4 +130,4 @@ def test_a_slow_model_is_asked_less_often() -> None:
     ],
 )
 def test_the_interval_decides(low: float, high: float, verdict: Verdict) -> None:
-    assert placed(Estimate(2.5, low, high), 2.0) is verdict
+    assert at_most(Estimate(2.5, low, high), 2.0) is verdict

@@ -62,6 +62,17 @@ def test_regression_is_streamed(tmp_path: Path) -> None:
     assert stream(file, asked, portion=1111).rules == [replace(each, tipping=None) for each in check(file, asked).rules]
 
 
+def test_decisions_of_many_classes_are_streamed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.array(["a", "b", "c", "d"])[rng.integers(0, 4, ROWS)]
+    y[-1] = "rare"  # stands in the last portion alone
+    rows = {"y": y, "new": np.where(rng.random(ROWS) < 0.8, y, "a"), "old": np.where(rng.random(ROWS) < 0.7, y, "b")}
+    file = _written({name: values.astype(object) for name, values in rows.items()}, tmp_path)
+    keys = {"task": "multiclass", "label": "y", "candidate": "new", "champion": "old"}
+    asked = parse_check_policy(keys | {"rules": [rule("accuracy"), rule("recall[c]"), rule("mcc")]})
+    assert stream(file, asked, portion=1111).rules == [replace(each, tipping=None) for each in check(file, asked).rules]
+
+
 def _bad(**columns: Any) -> dict[str, Any]:
     return binary_rows(ROWS) | columns
 

@@ -137,3 +137,14 @@ def test_one_sided_errors_stay_small(curve: Curve, n: int, share: float, areas: 
         runs += 1
     allowed = 0.06 if n < 1000 else 0.04
     assert (wrong / runs < allowed + 3 * np.sqrt(allowed / runs)).all(), wrong / runs
+
+
+def test_a_floor_allows_for_a_positive_that_no_sample_shows() -> None:
+    """Truth: one positive in fifty is ranked at random, so the area is 0.988; most samples of 60 show at most one such row."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(360) < 60
+    wrong = 0
+    for _ in range(300):
+        scores = 4 * (labels & (rng.random(360) < 0.98)) + rng.normal(size=360)
+        wrong += interval(auc(labels, scores), confidence=0.95).low > 0.988
+    assert wrong / 300 < 0.05  # it was 0.28

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from tidegate.stats.areas import covariances, difference, interval, tied
+from tidegate.stats.areas import Area, difference, interval, tied
 from tidegate.stats.delong import auc, newcombe, placements
 
 LABELS = np.array([0, 1, 0, 1, 1, 0, 0, 1, 0, 1])
@@ -28,6 +28,11 @@ def test_the_fixture_of_the_notes() -> None:
     z = (areas[0].value - areas[1].value) / np.sqrt(matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1])
     assert z == pytest.approx(0.55470, abs=5e-6)
     assert 2 * stats.norm.sf(z) == pytest.approx(0.57910, abs=5e-6)
+
+
+def covariances(areas: list[Area]) -> np.ndarray:
+    pulls = np.stack([each.pulls for each in areas])
+    return pulls @ pulls.T
 
 
 @given(ROWS)

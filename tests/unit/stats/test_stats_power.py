@@ -11,7 +11,6 @@ from tidegate.stats.power import (
     more_rows,
     paired_detectable,
     paired_null,
-    paired_rows,
     power_at,
     power_each,
     rows_for,
@@ -23,7 +22,7 @@ from tidegate.stats.power import (
     [(0.02, 0.005, 4947), (0.05, 0.01, 3092), (0.10, 0.01, 6183), (0.20, 0.02, 3092), (0.10, 0.02, 1546)],
 )
 def test_rows_for_not_worse(discordant: float, margin: float, expected: int) -> None:
-    assert paired_rows(discordant, margin) == pytest.approx(expected, abs=1)
+    assert rows_for(np.sqrt(discordant), margin, alpha=0.05) == pytest.approx(expected, abs=1)
 
 
 def test_more_rows_do_settle_it() -> None:

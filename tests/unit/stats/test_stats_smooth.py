@@ -133,3 +133,16 @@ def test_sign_flips() -> None:
     assert drawn == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.02)
     assert normal == pytest.approx(drawn, abs=0.03)
     assert np.isnan(flip_probability(localise(_mean, _moments(np.zeros(9))), np.zeros(9), rng))
+
+
+@pytest.mark.parametrize("size", [1e-160, 1e198])
+def test_numbers_at_the_ends_of_what_floats_hold_break_nothing(size: float) -> None:
+    """Their squares are 0 or infinite: what cannot be told gets no interval."""
+    values = size * np.random.default_rng(0).normal(2, 1, size=300)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        moments = gather_moments([values])
+    local = localise(lambda mean: mean[..., 0], moments)
+    found = student(local, confidence=0.95, differing=300, largest=0.0, scale=1.0)
+    assert found.value == pytest.approx(values.mean())
+    assert size > 1 or found.low < found.high
+    assert size < 1 or np.isnan(found.low)

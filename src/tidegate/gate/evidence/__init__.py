@@ -6,7 +6,8 @@ A whole frame is read by ``read_evidence``. What is too large for memory is surv
 """
 
 from tidegate.gate.evidence.evidence import MIN_CLUSTERS, MIN_ROWS, Evidence, Groups, Slicing, is_hard
-from tidegate.gate.evidence.groups import MAX_SLICES, MISSING
+from tidegate.gate.evidence.groups import MAX_SLICES
+from tidegate.gate.evidence.labelling import MISSING
 from tidegate.gate.evidence.layout import Layout, fetch, report_doubts, report_tallies, survey
 from tidegate.gate.evidence.reading import Reading
 from tidegate.gate.evidence.rows import read_evidence

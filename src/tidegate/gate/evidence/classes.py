@@ -8,6 +8,7 @@ from typing import Any
 from tidegate import frames
 from tidegate.gate.evidence.reading import Reading
 from tidegate.gate.evidence.spread import MAX_PARTS, NESTED, NUMERIC, Spread, natural
+from tidegate.gate.wording import listed
 
 _ENUM = "evidence_class"
 _SHOWN = 5
@@ -117,8 +118,7 @@ def _refuse_unknown(reading: Reading, spread: Spread, values: list[str], why: st
 
 
 def _some(values: list[str]) -> str:
-    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
-    return ", ".join(repr(value[:80]) for value in values[:_SHOWN]) + more
+    return listed([repr(value[:80]) for value in values], _SHOWN)
 
 
 def _tell_unseen(reading: Reading, seen: dict[str, list[str]], tables: dict[str, Spread]) -> None:

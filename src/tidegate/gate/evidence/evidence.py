@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.gate.labelling import Labelling
+from tidegate.gate.evidence.labelling import Labelling
 from tidegate.stats.estimate import Floats, cluster_count
 
 MIN_ROWS = 30
@@ -73,6 +73,16 @@ class Evidence:
     def rows(self) -> int:
         """How many rows there are."""
         return len(self.labels)
+
+    @property
+    def models(self) -> list[Floats]:
+        """Predictions of the candidate and, if there is one, of the champion."""
+        return [self.candidate] if self.champion is None else [self.candidate, self.champion]
+
+    @property
+    def weights_or_ones(self) -> Floats:
+        """[n] weights; ones without a weight column."""
+        return np.ones(self.rows) if self.weights is None else self.weights
 
     @property
     def cluster_count(self) -> int | None:

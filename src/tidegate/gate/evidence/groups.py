@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from tidegate import frames
 from tidegate.gate.evidence.evidence import MIN_CLUSTERS, MIN_ROWS, Groups
+from tidegate.gate.evidence.labelling import as_slice
 from tidegate.gate.evidence.reading import Reading
 from tidegate.records.policy import CheckPolicy
 
-MISSING = "(missing)"
 MAX_SLICES = 500
 _SHOWN = 3
 
@@ -25,11 +25,6 @@ def slice_columns(policy: CheckPolicy) -> list[str]:
 def mark_columns(policy: CheckPolicy) -> list[str]:
     """Columns that mark rows for rules."""
     return list(dict.fromkeys(rule.rows for rule in policy.rules if rule.rows))
-
-
-def as_slice(column: str) -> str:
-    """SQL for the value of a slice column as text."""
-    return f"coalesce({frames.quote(column)}::VARCHAR, {frames.literal(MISSING)})"
 
 
 def slice_values(reading: Reading, con: frames.Connection, table: str, column: str, policy: CheckPolicy) -> list[str]:

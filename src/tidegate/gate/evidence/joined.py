@@ -90,6 +90,11 @@ def _same_keys(reading: Reading, con: frames.Connection, first: str, second: str
                 f"{len(lacking):,} keys stand in the rows of the {one} but not in those of the {other}, such as {some}",
                 "give both the same rows: only pairs can be compared",
             )
+    counts = f"SELECT (SELECT count(*) FROM {_table(first)}), (SELECT count(*) FROM {_table(second)})"
+    rows: Any = con.execute(counts).fetchall()[0]
+    if rows[0] != rows[1] and not reading.problems:  # keys of two types: several whole numbers may be one float
+        what = f"the {rows[0]:,} keys of the {first} are not told apart by the {rows[1]:,} of the {second}: {keys[-1]!r} is of two types"
+        reading.refuse("keys-differ", what, "write the key in the same type in every file, best as text")
 
 
 def _own(role: str, name: str) -> str:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from tidegate import frames
 from tidegate.gate.evidence import classes, groups, numbers, ranking
 from tidegate.gate.evidence.evidence import MIN_ROWS, Evidence, Slicing
+from tidegate.gate.evidence.labelling import Labelling, as_slice, count_labels, lacking
 from tidegate.gate.evidence.numbers import Tally, tally
 from tidegate.gate.evidence.reading import Reading
 from tidegate.gate.evidence.scores import WINS
 from tidegate.gate.evidence.spread import Spread, Types, find_spreads, refuse_missing, unfold
-from tidegate.gate.labelling import Labelling, count_labels, lacking
+from tidegate.gate.wording import listed
 from tidegate.records.policy import CheckPolicy
 from tidegate.stats.estimate import Floats
 
@@ -257,7 +258,7 @@ def _expressions(layout: Layout) -> list[str]:
     columns = groups.slice_columns(policy)
     for place, column in enumerate(layout.slices):
         kind = f"evidence_slice_{columns.index(column)}"
-        wanted.append(f"enum_code(({groups.as_slice(column)})::{kind}) AS slice_{place}")
+        wanted.append(f"enum_code(({as_slice(column)})::{kind}) AS slice_{place}")
     for place, column in enumerate(groups.mark_columns(policy)):
         wanted.append(f"TRY_CAST({frames.quote(column)} AS DOUBLE) AS mark_{place}")
     return wanted
@@ -332,5 +333,5 @@ def _report_labels(reading: Reading, layout: Layout, label: Tally) -> None:
     elif spread.several:
         empty = [name for name, high in zip(layout.classes, label.high, strict=True) if high == 0]
         if empty:
-            some = ", ".join(map(repr, empty[:5])) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+            some = listed([repr(name) for name in empty], 5)
             reading.warn("class-not-in-labels", f"no row has the label {some}", "judge on rows that hold every label")

@@ -10,10 +10,9 @@ import numpy as np
 
 from tidegate.errors import UsageError
 from tidegate.gate.evidence import Evidence
-from tidegate.gate.metrics.counts import class_place
+from tidegate.gate.metrics.counts import class_place, refuses_part
 from tidegate.gate.metrics.entry import Entry, Named
 from tidegate.gate.metrics.metric import Measured, Metric, grouped
-from tidegate.records.names import nearest
 from tidegate.stats.calibration import BINS, calibration, difference, interval
 
 _TASKS = ("binary", "multiclass", "multilabel")
@@ -38,7 +37,7 @@ def _read(named: Named, task: str, costs: tuple[tuple[float, ...], ...]) -> Metr
         about=f"mean distance of what was said and what came true, in {bins} bins of equal width{of}",
         measure=partial(_measure, bins, named.part),
         needs_probability=True,
-        refuses=partial(_refuses, named.part),
+        refuses=partial(refuses_part, named.part),
     )
 
 
@@ -55,17 +54,9 @@ def _bins(named: Named) -> int:
     return int(named.at)
 
 
-def _refuses(part: str | None, evidence: Evidence) -> str:
-    if evidence.task == "multiclass" and evidence.candidate.ndim == 1:
-        return "needs the probability of every class, but the columns hold only the predicted class: use accuracy"
-    if part is not None and class_place(evidence.classes, part) < 0:
-        return f"asks for {part!r}, which occurs nowhere: {nearest(part, evidence.classes)}"
-    return ""
-
-
 def _measure(bins: int, part: str | None, evidence: Evidence, confidence: float, rng: np.random.Generator) -> Measured:
     del rng
-    models = [evidence.candidate] if evidence.champion is None else [evidence.candidate, evidence.champion]
+    models = evidence.models
     found = [
         calibration(*_said(part, evidence, each), bins=bins, weights=evidence.weights, clusters=evidence.clusters)
         for each in models

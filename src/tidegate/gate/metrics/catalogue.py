@@ -66,7 +66,7 @@ def parse_metric(name: str, task: str, costs: Sequence[Sequence[float]] = ()) ->
     entry = _entries(task).get(named.stem) or counting.family(named.stem)
     if entry is None or task not in entry.tasks:
         known = metric_names(task)
-        why = f"{named.stem} is for {' and '.join(entry.tasks)}" if entry else nearest(named.stem, known) if known else ""
+        why = f"{named.stem} is for {', '.join(entry.tasks)}" if entry else nearest(named.stem, known) if known else ""
         raise UsageError(
             "unknown-metric",
             f"there is no metric {name!r} for task {task!r}",

@@ -9,10 +9,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tidegate.gate.evidence import Evidence, Groups
-from tidegate.gate.metrics.metric import MIN_CLASS, MIN_CLUSTERS, Measured
+from tidegate.gate.metrics.metric import MIN_CLASS, MIN_CLUSTERS, Measured, refuses_codes
+from tidegate.gate.metrics.shares import paired_figures
+from tidegate.gate.right import decided
+from tidegate.records.names import nearest
 from tidegate.stats import cells, proportions
 from tidegate.stats.confusion import Score
-from tidegate.stats.estimate import UNKNOWN, Codes, Estimate
+from tidegate.stats.estimate import UNKNOWN, Codes
 from tidegate.stats.tally import Tally, merge, part, tally
 
 SLICE_DRAWS = 2_000
@@ -104,7 +107,7 @@ class Counting:
             int(table.counts[flags].sum()) for flags in (right[0] & right[1], right[0] & ~right[1], right[1] & ~right[0])
         )
         counts = (both, gained, lost, table.rows - both - gained - lost)
-        details = _paired_figures(counts, confidence) if state.paired and table.rows else {}
+        details = _figures(counts, confidence) if state.paired and table.rows else {}
         if not plain:
             compared = cells.linear(state.scheme, self.score, table, confidence=confidence)
             return _measured(compared, state, "difference of shares by linearisation" + _grouped(compared, table), details)
@@ -153,9 +156,9 @@ def class_codes(evidence: Evidence, *, name: str, threshold: float) -> Coded:
     square, place = cells.Square(), class_place(evidence.classes, name)
     if evidence.task == "multilabel":
         columns = [evidence.labels[:, place] > 0.5]
-        columns += [each[:, place] >= threshold for each in _predictions(evidence)]
+        columns += [each[:, place] >= threshold for each in evidence.models]
     else:
-        columns = [evidence.labels == place, *(decided(each) == place for each in _predictions(evidence))]
+        columns = [evidence.labels == place, *(decided(each) == place for each in evidence.models)]
     return Coded(square, square.codes(*(_whole(column) for column in columns)))
 
 
@@ -166,14 +169,14 @@ def right_codes(evidence: Evidence, *, threshold: float, name: str | None = None
     """
     square = cells.Square()
     if evidence.task == "multiclass":
-        right = [decided(each) == evidence.labels for each in _predictions(evidence)]
+        right = [decided(each) == evidence.labels for each in evidence.models]
     elif evidence.task == "multilabel":
         truth = evidence.labels > 0.5
-        right = [(each >= threshold) == truth for each in _predictions(evidence)]
+        right = [(each >= threshold) == truth for each in evidence.models]
         place = None if name is None else class_place(evidence.classes, name)
         right = [each.all(1) if place is None else np.ascontiguousarray(each[:, place]) for each in right]
     else:
-        right = [(each >= threshold) == (evidence.labels > 0) for each in _predictions(evidence)]
+        right = [(each >= threshold) == (evidence.labels > 0) for each in evidence.models]
     return Coded(square, square.codes(np.ones(evidence.rows, dtype=np.int64), *(_whole(each) for each in right)))
 
 
@@ -182,7 +185,7 @@ def square_codes(evidence: Evidence, *, threshold: float, costs: tuple[tuple[flo
     if evidence.task == "binary":
         coded = binary_codes(evidence, threshold=threshold)
         return coded._replace(scheme=cells.Square(2, costs))
-    columns = [evidence.labels.astype(np.int64), *(decided(each) for each in _predictions(evidence))]
+    columns = [evidence.labels.astype(np.int64), *(decided(each) for each in evidence.models)]
     size = max(len(evidence.classes), len(costs)) or int(max(column.max(initial=0) for column in columns)) + 1
     square = cells.Square(max(size, 2), costs)
     return Coded(square, square.codes(*columns))
@@ -191,13 +194,7 @@ def square_codes(evidence: Evidence, *, threshold: float, costs: tuple[tuple[flo
 def level_codes(evidence: Evidence, *, threshold: float, share: bool) -> Coded:
     """Codes of multilabel rows by how many labels are given and right."""
     levels = cells.Levels(evidence.labels.shape[1], share)
-    return Coded(levels, levels.codes(evidence.labels > 0.5, *(each >= threshold for each in _predictions(evidence))))
-
-
-def decided(predictions: Any) -> Codes:
-    """Classes as codes, from codes or [n, K] probabilities; of equal probabilities the first class counts."""
-    found = predictions.argmax(axis=1) if predictions.ndim == 2 else predictions
-    return np.asarray(found, dtype=np.int64)
+    return Coded(levels, levels.codes(evidence.labels > 0.5, *(each >= threshold for each in evidence.models)))
 
 
 def class_place(classes: list[str], name: str) -> int:
@@ -208,15 +205,19 @@ def class_place(classes: list[str], name: str) -> int:
     return next((place for place, each in enumerate(classes) if number is not None and _number(each) == number), -1)
 
 
+def refuses_part(part: str | None, evidence: Evidence) -> str:
+    """The refusal of a metric that takes the probability of every class, or of the class ``part``."""
+    refusal = refuses_codes(evidence)
+    if not refusal and part is not None and class_place(evidence.classes, part) < 0:
+        return f"asks for {part!r}, which occurs nowhere: {nearest(part, evidence.classes)}"
+    return refusal
+
+
 def _number(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
         return None
-
-
-def _predictions(evidence: Evidence) -> list[Any]:
-    return [evidence.candidate] if evidence.champion is None else [evidence.candidate, evidence.champion]
 
 
 def _whole(flags: Any) -> Codes:
@@ -262,17 +263,8 @@ def _grouped(compared: cells.Compared, table: Tally) -> str:
     return clusters + freedom + (", weighted" if table.powers is not None else "")
 
 
-def _paired_figures(table: tuple[int, int, int, int], confidence: float) -> dict[str, float]:
+def _figures(table: tuple[int, int, int, int], confidence: float) -> dict[str, float]:
     """The figures of a 2 x 2 table of who is right. They take rows one by one: without weights and clusters."""
-    both, gained, lost, neither = table
-    found: dict[str, Estimate] = {
-        "tango": proportions.tango(gained, lost, sum(table), confidence=confidence),
-        "newcombe": proportions.newcombe(both, gained, lost, neither, confidence=confidence),
-    }
-    return {
-        "only_candidate_right": float(gained),
-        "only_champion_right": float(lost),
-        "mcnemar_exact_p": proportions.mcnemar_exact(gained, lost),
-        "mcnemar_midp_p": proportions.mcnemar_midp(gained, lost),
-        **{f"{name}_{end}": getattr(each, end) for name, each in found.items() for end in ("low", "high")},
-    }
+    _, gained, lost, _ = table
+    tango = proportions.tango(gained, lost, sum(table), confidence=confidence)
+    return paired_figures(table, confidence) | {"tango_low": tango.low, "tango_high": tango.high}

@@ -117,7 +117,7 @@ def _measure(loaded: Loaded, evidence: Evidence, confidence: float, rng: np.rand
     """The values on all rows, and their intervals from resampled ones."""
     if evidence.weights is not None and not loaded.weights:
         raise _failed(loaded.name, "the policy has a weight, which it does not take", "give it a third argument, weights")
-    models = [evidence.candidate] if evidence.champion is None else [evidence.candidate, evidence.champion]
+    models = evidence.models
     for predictions in models:
         _check(loaded, evidence, predictions)
     ask: Any = partial(bca_rows, rows=evidence.rows, confidence=confidence, rng=rng, clusters=evidence.clusters)
@@ -173,7 +173,10 @@ def _call(loaded: Loaded, labels: Any, predictions: Any, weights: Any) -> float:
         value = value[()]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise _failed(loaded.name, f"it gives a {type(value).__name__}", "let it give one number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise _failed(loaded.name, "it gives a whole number beyond every float", "let it give a finite number") from None
 
 
 def _method(loaded: Loaded, evidence: Evidence) -> str:

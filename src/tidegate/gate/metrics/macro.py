@@ -22,12 +22,12 @@ def macro_labels(name: str, about: str, threshold: float, beta: float) -> Metric
 def _measure(threshold: float, beta: float, evidence: Evidence, confidence: float, rng: np.random.Generator) -> Measured:
     del rng
     truth = evidence.labels > 0.5
-    weights = np.ones(evidence.rows) if evidence.weights is None else evidence.weights
+    weights = evidence.weights_or_ones
     of = on_margins(partial(macro_fbeta, beta=beta))
     estimates: list[Estimate] = []
     values: list[float] = []
     rows: list[Floats] = []
-    predictions = [evidence.candidate] if evidence.champion is None else [evidence.candidate, evidence.champion]
+    predictions = evidence.models
     decided = [each >= threshold for each in predictions]
     settle: Any = partial(from_influence, confidence=confidence, clusters=evidence.clusters, weights=evidence.weights)
     for each in decided:

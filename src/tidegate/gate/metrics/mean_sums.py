@@ -105,7 +105,7 @@ class MeanSums:
         layout = Layout(champion is not None, evidence.weights is not None, evidence.clusters is not None)
         told = [candidate, difference if champion is None else champion, difference]
         if layout.weighted or layout.clustered:
-            weight = np.ones(evidence.rows) if evidence.weights is None else evidence.weights
+            weight = evidence.weights_or_ones
             columns = [weight, *(weight * column for column in columns)]
             told = [weight * values for values in told]
         facts = _facts(told, evidence.labels, groups, size)

@@ -14,7 +14,7 @@ from tidegate.errors import UsageError
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.metrics.entry import Entry, Named, entry
 from tidegate.gate.metrics.mean_sums import MeanSums
-from tidegate.gate.metrics.metric import Better, Loss, Metric, measured_at_once
+from tidegate.gate.metrics.metric import Better, Loss, Metric, measured_at_once, refuses_codes
 from tidegate.gate.metrics.shares import Shares
 from tidegate.stats import losses
 from tidegate.stats.estimate import Floats
@@ -45,7 +45,7 @@ def mean_metric(name: str, about: str, sums: MeanSums, *, better: Better = "lowe
         additive=sums,
         measure=measured_at_once(sums),
         needs_probability=needs_probability,
-        refuses=_refuses_codes,
+        refuses=refuses_codes,
     )
 
 
@@ -75,12 +75,6 @@ class Pinball:
     def __call__(self, labels: Any, predictions: Any) -> Floats:
         """[n] losses."""
         return losses.pinball(labels, predictions, quantile=self.quantile)
-
-
-def _refuses_codes(evidence: Evidence) -> str:
-    if evidence.task == "multiclass" and evidence.candidate.ndim == 1:
-        return "needs the probability of every class, but the columns hold only the predicted class: use accuracy"
-    return ""
 
 
 def _refuses_zero(evidence: Evidence) -> str:

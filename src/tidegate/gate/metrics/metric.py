@@ -17,6 +17,8 @@ Better = Literal["higher", "lower"]
 Scarce = Literal["", "positive", "rarer"]
 
 MIN_CLASS = 10
+MIN_RANKED = 40
+"""Of each class, for a metric of how rows are ranked: with fewer, one of its ends is wrong up to 11% of the time."""
 _SLACK = 1e-9
 
 
@@ -89,6 +91,8 @@ class Metric:
     """From which probability on a prediction counts as positive, where decisions are counted."""
     scarce: Scarce = ""
     """Of which rows there must be some for an interval: those with label 1, or those of the rarer class."""
+    least: int = MIN_CLASS
+    """How many of them."""
     needs_probability: bool = False
     refuses: Callable[[Evidence], str] | None = None
     """Says why these rows cannot be measured at all ("mape" + " divides by ..."); empty: they can. Asked of any portion of rows."""
@@ -101,6 +105,11 @@ class Metric:
     def sign(self) -> int:
         """1 where higher is better, -1 where lower is."""
         return 1 if self.better == "higher" else -1
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is the share of rows that are right, at whatever threshold."""
+        return self.name.partition("@")[0] == "accuracy"
 
 
 def shortage(metric: Metric, evidence: Evidence | Support) -> tuple[str, int | None]:
@@ -121,10 +130,17 @@ def shortage(metric: Metric, evidence: Evidence | Support) -> tuple[str, int | N
             if metric.scarce == "rarer"
             else (there.ones, "with label 1")
         )
-        if scarce < MIN_CLASS:
-            more = -(-there.rows * (MIN_CLASS - scarce) // scarce) if scarce else None
-            return f"{scarce} rows {name} are too few: at least {MIN_CLASS} are needed", more
+        if scarce < metric.least:
+            more = -(-there.rows * (metric.least - scarce) // scarce) if scarce else None
+            return f"{scarce} rows {name} are too few: at least {metric.least} are needed", more
     return "", None
+
+
+def refuses_codes(evidence: Evidence) -> str:
+    """The refusal of a metric that takes the probability of every class."""
+    if evidence.task == "multiclass" and evidence.candidate.ndim == 1:
+        return "needs the probability of every class, but the columns hold only the predicted class: use accuracy"
+    return ""
 
 
 def grouped(evidence: Evidence) -> str:

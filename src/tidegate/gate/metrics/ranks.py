@@ -12,11 +12,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tidegate.errors import UsageError
-from tidegate.gate.evidence import Evidence
-from tidegate.gate.metrics.counts import class_place
+from tidegate.gate.evidence import MIN_CLUSTERS, Evidence
+from tidegate.gate.metrics.counts import class_place, refuses_part
 from tidegate.gate.metrics.entry import Entry, Named, takes_none
-from tidegate.gate.metrics.metric import MIN_CLASS, Measured, Metric, grouped
-from tidegate.records.names import nearest
+from tidegate.gate.metrics.metric import MIN_RANKED, Measured, Metric, grouped
 from tidegate.stats.areas import Area, Ranked, Reference, area, difference, interval, mean_area, tied
 from tidegate.stats.average_precision import binomial, precisions
 from tidegate.stats.delong import newcombe, placements
@@ -75,27 +74,20 @@ def _read(kind: _Kind, named: Named, task: str, costs: tuple[tuple[float, ...], 
         about=about,
         measure=partial(_measure, kind, named.part),
         scarce="rarer",
-        refuses=None if task == "binary" else partial(_refuses, named.part),
+        least=MIN_RANKED,
+        refuses=None if task == "binary" else partial(refuses_part, named.part),
     )
-
-
-def _refuses(part: str | None, evidence: Evidence) -> str:
-    if evidence.task == "multiclass" and evidence.candidate.ndim == 1:
-        return "needs the probability of every class, but the columns hold only the predicted class: use accuracy"
-    if part is not None and class_place(evidence.classes, part) < 0:
-        return f"asks for {part!r}, which occurs nowhere: {nearest(part, evidence.classes)}"
-    return ""
 
 
 def _measure(kind: _Kind, part: str | None, evidence: Evidence, confidence: float, rng: np.random.Generator) -> Measured:
     del rng
     places = _places(part, evidence)
-    models = [evidence.candidate] if evidence.champion is None else [evidence.candidate, evidence.champion]
+    models = evidence.models
     areas = [mean_area(_areas(kind, evidence, which, places)) for which in range(len(models))]
     singles = [interval(each, confidence=confidence) for each in areas]
     over = f", mean over {len(places)}" if len(places) > 1 else ""
     method = f"{kind.method}{over}, {'paired ' if len(models) > 1 else ''}score interval{grouped(evidence)}"
-    few = "" if evidence.task == "binary" else _few(evidence, places)
+    few = ("" if evidence.task == "binary" else _few(evidence, places)) or _uneven(evidence, areas[0])
     if len(areas) == 1:
         return Measured(singles[0], None, None, method, {}, few=few)
     return Measured(singles[0], singles[1], difference(*areas, confidence=confidence), method, {}, few=few)
@@ -128,9 +120,17 @@ def _few(evidence: Evidence, places: list[int]) -> str:
     for place in places:
         ones = int(np.count_nonzero(_truth(evidence, place)))
         rows, kind = min((ones, "with"), (evidence.rows - ones, "without"))
-        if rows < MIN_CLASS:
-            return f"{rows} rows {kind} label {evidence.classes[place]} are too few: at least {MIN_CLASS} are needed"
+        if rows < MIN_RANKED:
+            return f"{rows} rows {kind} label {evidence.classes[place]} are too few: at least {MIN_RANKED} are needed"
     return ""
+
+
+def _uneven(evidence: Evidence, found: Area) -> str:
+    """Says where one class lies in few clusters, or weighs on few rows."""
+    noun, least = ("rows", MIN_RANKED) if evidence.clusters is None else ("clusters", MIN_CLUSTERS)
+    if found.units >= least * (1 - 1e-9) or (evidence.clusters is None and evidence.weights is None):
+        return ""
+    return f"the {noun} of the rarer class count as {found.units:.1f} equal ones: at least {least} are needed"
 
 
 def _entry(kind: _Kind) -> Entry:

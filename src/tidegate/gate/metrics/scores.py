@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.errors import UsageError
 from tidegate.gate.evidence import Evidence, is_hard
-from tidegate.gate.metrics.entry import Entry, Named, entry
+from tidegate.gate.metrics.entry import Entry, Named, entry, takes_none
 from tidegate.gate.metrics.mean_sums import MeanSums
 from tidegate.gate.metrics.metric import Measured, Metric, measured_at_once
 from tidegate.gate.metrics.retrieval import itself
@@ -22,7 +22,7 @@ LOWER = "lower"
 
 def mean_score(evidence: Evidence, confidence: float, rng: np.random.Generator) -> Measured:
     """The mean over items. Scores that are all 0 or 1 (passed or not) are shares, and get the intervals of shares."""
-    both = [evidence.candidate] if evidence.champion is None else [evidence.candidate, evidence.champion]
+    both = evidence.models
     if evidence.rows and all(is_hard(scores) for scores in both):
         return measured_at_once(Shares(holds=_passed))(evidence, confidence, rng)
     spread = max(float(scores.max(initial=0.0) - scores.min(initial=0.0)) for scores in both)
@@ -62,7 +62,7 @@ def _no_champion(evidence: Evidence) -> str:
 def _read(named: Named, task: str, costs: tuple[tuple[float, ...], ...]) -> Metric:
     del task, costs
     if named.at is not None:
-        raise UsageError("bad-threshold", f"{named.stem} takes no threshold: {named.name!r}", fix=f"write {named.stem!r}")
+        raise takes_none(named)
     if named.part is None:
         return _MEAN
     if named.part != LOWER:

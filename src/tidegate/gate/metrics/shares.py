@@ -43,15 +43,7 @@ class Shares:
         if not state.layout.paired:
             return Measured(single, None, None, "Wilson score interval", {})
         gained, lost = (differ + ours - theirs) // 2, (differ - ours + theirs) // 2
-        newcombe = proportions.newcombe(ours - gained, gained, lost, n - ours - lost, confidence=confidence)
-        details = {
-            "only_candidate_right": float(gained),
-            "only_champion_right": float(lost),
-            "mcnemar_exact_p": proportions.mcnemar_exact(gained, lost),
-            "mcnemar_midp_p": proportions.mcnemar_midp(gained, lost),
-            "newcombe_low": newcombe.low,
-            "newcombe_high": newcombe.high,
-        }
+        details = paired_figures((ours - gained, gained, lost, n - ours - lost), confidence)
         return Measured(
             single,
             proportions.wilson(theirs, n, confidence=confidence),
@@ -62,3 +54,17 @@ class Shares:
 
     def _as_numbers(self, labels: Any, predictions: Any) -> Floats:
         return np.asarray(self.holds(labels, predictions), dtype=np.float64)
+
+
+def paired_figures(table: tuple[int, int, int, int], confidence: float) -> dict[str, float]:
+    """What else is told of a 2 x 2 table of who is right: both, only the candidate, only the champion, neither."""
+    both, gained, lost, neither = table
+    newcombe = proportions.newcombe(both, gained, lost, neither, confidence=confidence)
+    return {
+        "only_candidate_right": float(gained),
+        "only_champion_right": float(lost),
+        "mcnemar_exact_p": proportions.mcnemar_exact(gained, lost),
+        "mcnemar_midp_p": proportions.mcnemar_midp(gained, lost),
+        "newcombe_low": newcombe.low,
+        "newcombe_high": newcombe.high,
+    }

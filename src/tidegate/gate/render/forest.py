@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tidegate.gate.render.lines import Line
 
-LEGEND = "[--o--] the gain and its interval, | no difference, : the bound that all of it must clear (right is better)"
+LEGEND = "[--o--] gain and interval (at least, at most: room to that value), | 0, : the bound to clear; right is better"
 
 
 def reach_of(lines: Sequence[Line]) -> tuple[float, float]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tidegate.gate.rounding import rounded
-from tidegate.records.report import Interval, Report, RuleResult, SliceResult
+from tidegate.gate.policy import PAIRED, SHARES
+from tidegate.gate.wording import rounded
+from tidegate.records.report import Change, Interval, Report, RuleResult, SliceResult
 from tidegate.records.verdict import Verdict
 
 ORDER = (Verdict.INVALID, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
-_COMPARED = {"superior", "not_worse"}
 _ASKED = {
     "golden": "every one right",
     "schema": "callers need no change",
     "leakage": "no row that it was trained on",
     "gap": "much the same on every slice",
 }
-_SHARES = {"flips", "label_coverage", "leakage"}
 _UNITS = {"latency": " ms", "size": " MB"}
 
 
@@ -77,9 +76,9 @@ def named(rule: RuleResult) -> str:
 
 def asked(rule: RuleResult) -> str:
     """A rule's demand in a few words."""
-    if rule.test in _COMPARED:
+    if rule.test in PAIRED:
         words = "better" if rule.test == "superior" else "not worse"
-        return f"{words} by more than {rule.margin:g}" if rule.margin else words
+        return f"{words} by more than {rounded(rule.margin)}" if rule.margin else words
     if rule.test == "freshness":
         allowed = rule.details.get("allowed_days")
         return f"at most {allowed:g} days old" if allowed is not None else "recent rows"
@@ -97,7 +96,7 @@ def asked_of_slices(rule: RuleResult) -> str:
 def _demanded(rule: RuleResult, value: float) -> str:
     if rule.relative:
         return f"{value:g} times the champion's"
-    if rule.test in _SHARES:
+    if rule.test in SHARES:
         return f"{rounded(100 * value)}% of the rows"
     if rule.test == "gap":
         return f"{value:g} apart"
@@ -125,14 +124,14 @@ def shown_gain(interval: Interval) -> str:
 
 def needed(rule: RuleResult, line: Line) -> str:
     """What was found, as an interval, and what would have to be shown instead; empty where there is no interval."""
-    if rule.test in _COMPARED:
+    if rule.test in PAIRED:
         found, demand = line.gain, f"lie above {signed(line.bound) if line.bound else '0'}"
         what = f"its gain is {signed(found.estimate)}"
         ends = f" ({signed(found.low)} to {signed(found.high)})"
     else:
         found, demand = line.candidate, f"be {asked(rule)}"
         what, ends = f"it is {number(found.estimate)}", f" ({number(found.low)} to {number(found.high)})"
-    if found.estimate is None or (rule.value is None and rule.test not in _COMPARED):
+    if found.estimate is None or (rule.value is None and rule.test not in PAIRED):
         return ""
     return f"{what}{ends if found.low is not None and found.low != found.high else ''} and must be shown to {demand}"
 
@@ -151,9 +150,17 @@ def side_words(report: Report) -> str:
     return f"Only the candidate is {what} on {report.flips.gained:,} rows, only the champion on {report.flips.lost:,}."
 
 
+def diffs_of(report: Report) -> list[tuple[str, list[Change]]]:
+    """What changed, under the headings of a reader; empty where nothing was compared."""
+    found = report.diffs
+    if found is None:
+        return []
+    return [("Code", found.code), ("Data", found.data), ("Model", found.model), ("Predictions", found.predictions)]
+
+
 def _gain(rule: RuleResult, candidate: Interval, difference: Interval | None) -> Interval:
     sign = 1 if rule.better == "higher" and rule.test != "gap" else -1
-    if rule.test in _COMPARED:
+    if rule.test in PAIRED:
         found, zero = difference, 0.0
     elif rule.value is not None:
         found, zero = _multiple(rule) if rule.relative else candidate, rule.value

@@ -8,6 +8,7 @@ from tidegate.gate.render.forest import LEGEND, bar, reach_of
 from tidegate.gate.render.lines import (
     Line,
     asked_of_slices,
+    diffs_of,
     facts,
     named,
     number,
@@ -18,7 +19,7 @@ from tidegate.gate.render.lines import (
     slice_lines,
 )
 from tidegate.gate.render.safe import cleaned, code, markdown, markdown_html
-from tidegate.records.report import Change, Problem, Report, RuleResult, Shown
+from tidegate.records.report import Problem, Report, RuleResult, Shown
 from tidegate.records.verdict import Verdict
 
 SIGNS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "⏳", Verdict.INVALID: "⛔"}
@@ -152,17 +153,9 @@ def _explored(report: Report) -> str:
 
 
 def _diffs(report: Report) -> list[str]:
-    if report.diffs is None:
-        return []
-    found: list[tuple[str, list[Change]]] = [
-        ("Code", report.diffs.code),
-        ("Data", report.diffs.data),
-        ("Model", report.diffs.model),
-        ("Predictions", report.diffs.predictions),
-    ]
     return [
         _fold(f"{name}: what changed", _table(("what", "champion", "candidate"), [(c.what, c.before, c.after) for c in changes]))
-        for name, changes in found
+        for name, changes in diffs_of(report)
         if changes
     ]
 

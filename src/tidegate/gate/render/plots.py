@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tidegate.gate.render.lines import number
 from tidegate.gate.render.safe import html
-from tidegate.gate.rounding import rounded
+from tidegate.gate.wording import rounded
 from tidegate.records.report import Curve, Report
 
 _WIDTH, _HEIGHT = 380, 320

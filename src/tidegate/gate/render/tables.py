@@ -9,6 +9,7 @@ from tidegate.gate.render.lines import (
     ORDER,
     Line,
     asked_of_slices,
+    diffs_of,
     named,
     number,
     rule_line,
@@ -19,7 +20,7 @@ from tidegate.gate.render.lines import (
     slice_lines,
 )
 from tidegate.gate.render.safe import html, short
-from tidegate.records.report import Change, Curve, Report, RuleResult, Shown
+from tidegate.records.report import Curve, Report, RuleResult, Shown
 from tidegate.records.verdict import Verdict
 
 SIGNS = {Verdict.PASS: "✓", Verdict.FAIL: "✕", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "!"}
@@ -58,8 +59,8 @@ def heat_map(report: Report) -> str:
     )
     more = f"<p>{len(order) - _HEATED:,} more slices are not shown; they pass more clearly.</p>" if len(order) > _HEATED else ""
     explained = (
-        "Each cell is the gain on that slice, right and plus being good. The stronger the colour, the farther the gain lies from its "
-        "bound, measured in half intervals. ✓ holds, ✕ fails, ? open."
+        "Each cell is the gain on that slice, right and plus being good. The stronger the colour, the clearer the case. "
+        "✓ holds, ✕ fails, ? these rows cannot tell."
     )
     table = f'<table class="heat">{head}<tbody>{rows}</tbody></table>'
     return f"<h2>Slices</h2><p>{explained}</p>{_wide('Slices', table)}{more}{''.join(_slices(rule, max(_LISTED // len(sliced), 10)) for rule in sliced)}"
@@ -108,12 +109,7 @@ def diffs(report: Report) -> str:
     """Four folded diffs."""
     if report.diffs is None:
         return ""
-    found: list[tuple[str, list[Change]]] = [
-        ("Code", report.diffs.code),
-        ("Data", report.diffs.data),
-        ("Model", report.diffs.model),
-        ("Predictions", report.diffs.predictions),
-    ]
+    found = diffs_of(report)
     if not any((report.diffs.code, report.diffs.data, report.diffs.model)):  # a file of predictions: nothing else is known
         found = [(name, changes) for name, changes in found if changes]
     folds = "".join(
@@ -151,7 +147,7 @@ def _slices(rule: RuleResult, most: int) -> str:
     )
     head = _head("slice", "rows#", "candidate#", "champion#", "gain (interval)#", "worse | better", "verdict")
     more = f"; the first {most} are shown" if len(lines) > most else ""
-    title = f"{named(rule)}, {asked_of_slices(rule)}: {len(lines)} slices, {stopped or 'none'} not passing{more}"
+    title = f"{named(rule)}, {asked_of_slices(rule)}: {len(lines)} slices, {f'{stopped} not passing' if stopped else 'all pass'}{more}"
     table = f'<table class="slices" data-sort>{head}<tbody>{rows}</tbody></table>'
     return f"<details><summary>{html(title)}</summary>{_wide(title, table)}</details>"
 

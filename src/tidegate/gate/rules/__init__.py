@@ -58,6 +58,11 @@ def decide(rule: Rule, case: Case, *, confidence: float, seed: int) -> RuleResul
         return _KINDS[rule.test](rule, case, confidence, seed)
     except TidegateError as error:
         return invalid(rule, error.code, error.what + (f": {error.why}" if error.why else ""), error.fix)
+    except (ArithmeticError, ValueError, TypeError, LookupError) as error:  # numbers that nobody thought of
+        what = f"the rule cannot be computed on these rows: {type(error).__name__}: {error}"
+        return invalid(
+            rule, "rule-failed", what, "look at the rows for odd numbers, and report it: the gate should have said more"
+        )
 
 
 def decide_all(rules: list[Rule], case: Case, *, confidence: float, seed: int) -> list[RuleResult]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.metrics import Measured, Metric, shortage
 from tidegate.gate.metrics.support import Support
-from tidegate.gate.rounding import rounded
+from tidegate.gate.wording import rounded
 from tidegate.records.policy import Rule
 from tidegate.records.report import Interval
 from tidegate.records.verdict import Verdict
@@ -28,6 +28,8 @@ from tidegate.stats.estimate import Estimate, tail_probability
 from tidegate.stats.power import more_rows
 
 _DIGITS = 10
+NOTHING = Interval(estimate=None, low=None, high=None)
+"""Where there is no number to tell."""
 
 
 class Ask(NamedTuple):
@@ -65,11 +67,9 @@ def answer(question: Ask, metric: Metric, measured: Measured, evidence: Evidence
     few, more = shortage(metric, evidence)
     if few:
         return Answer(Verdict.INCONCLUSIVE, f"{metric.name}: {few}", more, None)
-    if measured.few:
-        return Answer(Verdict.INCONCLUSIVE, f"{metric.name}: {measured.few}", None, None)
-    gap = undefined(question, metric, measured)
+    gap = f"{metric.name}: {measured.few}" if measured.few else undefined(question, metric, measured)
     if gap:
-        return Answer(Verdict.INCONCLUSIVE, gap, None, None)
+        return Answer(Verdict.INCONCLUSIVE, gap, None, 0.0 if _lost(measured) else None)
     gains, bound = _gains(question, metric, measured)
     if not all(math.isfinite(gain.low) and math.isfinite(gain.high) for gain in gains):
         return Answer(Verdict.INCONCLUSIVE, f"{metric.name}: these rows allow no interval", None, None)
@@ -83,6 +83,12 @@ def answer(question: Ask, metric: Metric, measured: Measured, evidence: Evidence
         ends = f"{_number(gains[-1].low)} to {_number(gains[-1].high)}"
         reason += f": the interval that allows for skewness reaches from {ends}, and a verdict must hold by both"
     return Answer(verdict, reason, more, harm)
+
+
+def _lost(measured: Measured) -> bool:
+    """Whether the champion has a value here and the candidate has none: it finds nothing any more, say. That is harm, not doubt."""
+    champion = measured.champion
+    return champion is not None and math.isfinite(champion.value) and not math.isfinite(measured.candidate.value)
 
 
 def _placed(gain: Estimate, bound: float, *, strict: bool) -> Verdict:
@@ -126,6 +132,13 @@ def interval(estimate: Estimate) -> Interval:
     return Interval(estimate=tidy(estimate.value), low=tidy(estimate.low), high=tidy(estimate.high))
 
 
+def at_most(estimate: Estimate, limit: float) -> Verdict:
+    """Where an interval lies that should end at or below ``limit``."""
+    if estimate.high <= limit:
+        return Verdict.PASS
+    return Verdict.FAIL if estimate.low > limit else Verdict.INCONCLUSIVE
+
+
 def tidy(value: float) -> float | None:
     """A number for the report: ten significant digits, so that the order of additions does not show; None if not finite."""
     return float(f"{value:.{_DIGITS}g}") + 0.0 if math.isfinite(value) else None
@@ -161,11 +174,11 @@ def _sentence(question: Ask, metric: Metric, measured: Measured, verdict: Verdic
     if question.test == "floor":
         limit = f"{'at least' if metric.sign > 0 else 'at most'} {question.value:g}"
         ends = {
-            Verdict.PASS: f"reaches {limit}",
-            Verdict.FAIL: f"misses {limit}",
-            Verdict.INCONCLUSIVE: f"may or may not reach {limit}",
+            Verdict.PASS: f"it is shown to be {limit}",
+            Verdict.FAIL: f"it is shown not to be {limit}",
+            Verdict.INCONCLUSIVE: f"these rows cannot tell whether it is {limit}",
         }
-        return f"{metric.name} is {_number(ours.value)}: it {ends[verdict]} ({percent} interval {_number(ours.low)} to {_number(ours.high)})"
+        return f"{metric.name} is {_number(ours.value)}; {ends[verdict]} ({percent} interval {_number(ours.low)} to {_number(ours.high)})"
     assert measured.champion is not None
     assert measured.difference is not None
     gain = _turned(measured.difference, metric)

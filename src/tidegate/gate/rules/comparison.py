@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.metrics import Measured, Metric, parse_metric, shortage
-from tidegate.gate.rules.bound import allowed, answer, ask, interval, no_margin, tidy, undefined
+from tidegate.gate.rules.bound import NOTHING, allowed, answer, ask, interval, no_margin, tidy, undefined
 from tidegate.gate.rules.parts import Part, SlicePart, measure_slices, measure_whole
 from tidegate.gate.rules.slices import judge_slices
 from tidegate.records.policy import Rule
-from tidegate.records.report import Interval, Problem, RuleResult
+from tidegate.records.report import Problem, RuleResult
 from tidegate.records.verdict import Verdict, worst
 
 NOT_COMPUTABLE = "rule-not-computable"
@@ -84,7 +84,6 @@ def _details(rule: Rule, measured: Measured) -> dict[str, float | None]:
 
 def refused(rule: Rule, metric: Metric, reason: str, code: str = NOT_COMPUTABLE) -> RuleResult:
     """The result of a rule that cannot be computed."""
-    nothing = Interval(estimate=None, low=None, high=None)
     return RuleResult(
         metric=metric.name,
         test=rule.test,
@@ -94,7 +93,7 @@ def refused(rule: Rule, metric: Metric, reason: str, code: str = NOT_COMPUTABLE)
         verdict=Verdict.INVALID,
         reason=reason + ".",
         method="",
-        candidate=nothing,
+        candidate=NOTHING,
         champion=None,
         difference=None,
         problem=Problem(code=code, what=reason + ".", fix="change the rule or the columns"),

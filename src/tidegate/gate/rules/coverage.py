@@ -5,13 +5,12 @@ from __future__ import annotations
 from math import ceil
 
 from tidegate.gate.case import Case
-from tidegate.gate.labelling import Counted
+from tidegate.gate.evidence.labelling import Counted
 from tidegate.gate.rules.outcome import exactly, outcome
+from tidegate.gate.wording import listed
 from tidegate.records.policy import Rule
 from tidegate.records.report import RuleResult, SliceResult
 from tidegate.records.verdict import Verdict, worst
-
-_NAMED = 3
 
 
 def judge_coverage(rule: Rule, case: Case, confidence: float, seed: int) -> RuleResult:
@@ -30,8 +29,7 @@ def judge_coverage(rule: Rule, case: Case, confidence: float, seed: int) -> Rule
     if missing:
         reason += f": label {missing:,} more"
     if few:
-        named = ", ".join(f"{part.column} = {part.value}" for part in few[:_NAMED])
-        named += f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
+        named = listed([f"{part.column} = {part.value}" for part in few])
         reason += f". {len(few)} of {len(slices)} slices {'has' if len(few) == 1 else 'have'} too few labels: {named}"
     return outcome(
         rule,

@@ -14,9 +14,9 @@ from tidegate.gate.case import Case
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.metrics import Measured, Metric, parse_metric
 from tidegate.gate.metrics.metric import grouped
+from tidegate.gate.right import right_rows
 from tidegate.gate.rules.comparison import judge_metric
 from tidegate.gate.rules.outcome import NAMES
-from tidegate.gate.shown import right_rows
 from tidegate.records.policy import Rule
 from tidegate.records.report import RuleResult
 from tidegate.stats import proportions
@@ -42,13 +42,15 @@ def _measure(threshold: float, tolerance: float, evidence: Evidence, confidence:
     del rng
     theirs = evidence.champion
     assert theirs is not None
-    ours, before = (right_rows(each, evidence, threshold, tolerance=tolerance) for each in (evidence.candidate, theirs))
+    ours, before = (
+        right_rows(each, evidence.labels, evidence.task, threshold, tolerance=tolerance) for each in (evidence.candidate, theirs)
+    )
     lost = before & ~ours
     details = {"lost": float(lost.sum()), "gained": float((ours & ~before).sum())}
     if evidence.clusters is None and evidence.weights is None:
         share = proportions.wilson(int(lost.sum()), evidence.rows, confidence=confidence)
         return Measured(share, None, None, "Wilson score interval", details)
-    weights = np.ones(evidence.rows) if evidence.weights is None else evidence.weights
+    weights = evidence.weights_or_ones
     shares = weights / weights.sum()
     value = float((shares * lost).sum())
     share = from_influence(

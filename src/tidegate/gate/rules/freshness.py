@@ -10,6 +10,7 @@ from tidegate.errors import BadInputError
 from tidegate.gate.case import Case, Subject
 from tidegate.gate.foreign import foreign
 from tidegate.gate.rules.outcome import exactly, invalid, outcome, subject_of
+from tidegate.gate.wording import capital
 from tidegate.records.names import nearest
 from tidegate.records.policy import Rule
 from tidegate.records.report import RuleResult
@@ -36,7 +37,7 @@ def judge_freshness(rule: Rule, case: Case, confidence: float, seed: int) -> Rul
     if age > parse_duration(rule.max_age):
         fix = "take a newer evaluation snapshot, and name it in the policy"
         return invalid(rule, "snapshot-stale", f"the evaluation rows are too old: {told}", fix, **figures)
-    return outcome(rule, Verdict.PASS, f"{told[0].upper()}{told[1:]}.", **figures)
+    return outcome(rule, Verdict.PASS, f"{capital(told)}.", **figures)
 
 
 def newest_time(subject: Subject, column: str) -> int:

@@ -20,17 +20,16 @@ import numpy as np
 from tidegate.gate.case import Case
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.metrics import Metric, parse_metric, shortage
-from tidegate.gate.rounding import rounded
-from tidegate.gate.rules.bound import interval, tidy
+from tidegate.gate.rules.bound import NOTHING, at_most, interval, tidy
 from tidegate.gate.rules.comparison import refused
 from tidegate.gate.rules.parts import SlicePart, measure_slices
+from tidegate.gate.wording import listed, rounded
 from tidegate.records.policy import Rule
-from tidegate.records.report import Interval, RuleResult, SliceResult
+from tidegate.records.report import RuleResult, SliceResult
 from tidegate.records.verdict import Verdict, worst
 from tidegate.stats.estimate import Estimate
 from tidegate.stats.gaps import Gap, gap
 
-_NAMED = 3
 _METHOD = (
     "all pairs of slices: upper ends by intersection-union (Berger 1982), lower ends by Bonferroni; pairs by Zou & Donner 2008"
 )
@@ -73,7 +72,7 @@ def judge_gap(rule: Rule, case: Case, confidence: float, seed: int) -> RuleResul
         verdict=verdict,
         reason=". ".join(_sentence(rule, metric, column, confidence) for column in told) + ".",
         method=_METHOD,
-        candidate=interval(ours.estimate) if ours else Interval(estimate=None, low=None, high=None),
+        candidate=interval(ours.estimate) if ours else NOTHING,
         champion=interval(theirs.estimate) if theirs else None,
         difference=interval(leading.growth) if leading.growth else None,
         slices=[_slice(rule, metric, column, part) for column in columns for part in [*column.parts, *column.few]],
@@ -104,20 +103,14 @@ def _judge_column(
     theirs = [each for each in champions if each is not None]
     before = gap(theirs, **settings) if len(theirs) == len(large) else None
     if rule.value is not None:
-        verdict = _held(found.estimate, rule.value)
+        verdict = at_most(found.estimate, rule.value)
         return _Column(name, large, few, found, before, None, worst([verdict, *_open(few)]))
     changes = [_wider(part.part.measured.difference, part.part.measured.careful_difference) for part in large]
     most = gap(changes, **settings).estimate.high
     assert before is not None
     halved = [gap(each, parts=2, **settings).estimate for each in (ours, theirs)]
     growth = Estimate(found.estimate.value - before.estimate.value, halved[0].low - halved[1].high, most)
-    return _Column(name, large, few, found, before, growth, worst([_held(growth, rule.margin), *_open(few)]))
-
-
-def _held(estimate: Estimate, limit: float) -> Verdict:
-    if estimate.high <= limit:
-        return Verdict.PASS
-    return Verdict.FAIL if estimate.low > limit else Verdict.INCONCLUSIVE
+    return _Column(name, large, few, found, before, growth, worst([at_most(growth, rule.margin), *_open(few)]))
 
 
 def _open(few: list[SlicePart]) -> list[Verdict]:
@@ -157,8 +150,7 @@ def _crossing(evidence: Evidence, name: str) -> bool:
 def _sentence(rule: Rule, metric: Metric, column: _Column, confidence: float) -> str:
     few = ""
     if column.few:
-        named = ", ".join(f"{part.column} = {part.value} ({_few(rule, metric, part)})" for part in column.few[:_NAMED])
-        named += f" and {len(column.few) - _NAMED} more" if len(column.few) > _NAMED else ""
+        named = listed([f"{part.column} = {part.value} ({_few(rule, metric, part)})" for part in column.few])
         few = f"{len(column.few)} of {len(column.parts) + len(column.few)} slices are too small to be compared: {named}"
     if column.candidate is None:
         return few or f"{column.name} has fewer than two slices to compare"
@@ -177,7 +169,7 @@ def _sentence(rule: Rule, metric: Metric, column: _Column, confidence: float) ->
         Verdict.PASS: f"this is within the {limit:g} allowed",
         Verdict.FAIL: f"this is more than the {limit:g} allowed",
         Verdict.INCONCLUSIVE: f"these rows cannot tell whether it is within the {limit:g} allowed",
-    }[_held(judged, limit)]
+    }[at_most(judged, limit)]
     told = f"{facts} ({ends}); {ending}"
     return f"{few}. {told}" if few else told
 
@@ -193,7 +185,7 @@ def _slice(rule: Rule, metric: Metric, column: _Column, part: SlicePart) -> Slic
         ends = {column.candidate.highest: "the highest", column.candidate.lowest: "the lowest"}
         if place in ends:
             judged = column.candidate.estimate if column.growth is None else column.growth
-            verdict = _held(judged, rule.margin if rule.value is None else rule.value)
+            verdict = at_most(judged, rule.margin if rule.value is None else rule.value)
             reason += f": {ends[place]} of {column.name}"
     return SliceResult(
         column=part.column,

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from tidegate.gate.case import Case
 from tidegate.gate.evidence import Evidence
+from tidegate.gate.right import right_rows
 from tidegate.gate.rules.outcome import exactly, invalid, outcome
-from tidegate.gate.shown import right_rows, show_row
+from tidegate.gate.shown import show_row
 from tidegate.records.policy import Rule
 from tidegate.records.report import RuleResult
 from tidegate.records.verdict import Verdict
@@ -58,7 +59,7 @@ def judge_golden(rule: Rule, case: Case, confidence: float, seed: int) -> RuleRe
 
 
 def _right(rule: Rule, evidence: Evidence, predictions: Floats) -> NDArray[np.bool_]:
-    return right_rows(predictions, evidence, tolerance=rule.tolerance)
+    return right_rows(predictions, evidence.labels, evidence.task, tolerance=rule.tolerance)
 
 
 def _note(rule: Rule, evidence: Evidence, row: int) -> str:

@@ -17,7 +17,8 @@ from tidegate import frames
 from tidegate.frames import Columns
 from tidegate.gate.case import Case, Predicts, Subject
 from tidegate.gate.foreign import foreign
-from tidegate.gate.rules.outcome import as_interval, outcome, subject_of
+from tidegate.gate.rules.bound import at_most, interval
+from tidegate.gate.rules.outcome import outcome, subject_of
 from tidegate.records.policy import Rule
 from tidegate.records.report import RuleResult
 from tidegate.records.verdict import Verdict
@@ -59,24 +60,17 @@ def judge_latency(rule: Rule, case: Case, confidence: float, seed: int) -> RuleR
         details |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
     figures: dict[str, Any] = {
         "method": f"median of {ours.medians.size} rounds of single-row calls, models in turn; order-statistic interval",
-        "candidate": as_interval(time),
-        "champion": as_interval(before) if before else None,
+        "candidate": interval(time),
+        "champion": interval(before) if before else None,
         "details": details,
     }
     if rule.relative and (ratio is None or before is None):
         return outcome(rule, Verdict.PASS, "There is no champion yet, so there is no time to keep to.", **figures)
     if rule.relative and ratio and before:
         said = f"A call takes {_ms(time.value)} against {_ms(before.value)}, {_spread(ratio, confidence)} times; allowed are {rule.value:g}"
-        return outcome(rule, placed(ratio, rule.value), said + _ending(ratio, rule.value), **figures)
+        return outcome(rule, at_most(ratio, rule.value), said + _ending(ratio, rule.value), **figures)
     said = f"A call takes {_spread(time, confidence)} ms; allowed are {rule.value:g}"
-    return outcome(rule, placed(time, rule.value), said + _ending(time, rule.value), **figures)
-
-
-def placed(found: Estimate, value: float) -> Verdict:
-    """Where an interval lies that should end below a value."""
-    if found.high <= value:
-        return Verdict.PASS
-    return Verdict.FAIL if found.low > value else Verdict.INCONCLUSIVE
+    return outcome(rule, at_most(time, rule.value), said + _ending(time, rule.value), **figures)
 
 
 def measured(subject: Subject) -> tuple[Times, Times | None]:
@@ -170,7 +164,7 @@ def _spread(found: Estimate, confidence: float) -> str:
 
 
 def _ending(found: Estimate, value: float) -> str:
-    verdict = placed(found, value)
+    verdict = at_most(found, value)
     if verdict is Verdict.INCONCLUSIVE:
         return "; this machine is too restless to tell: measure again on a quiet one."
     return "." if verdict is Verdict.PASS else ", so it is too slow."

@@ -19,6 +19,7 @@ from tidegate.gate.foreign import foreign
 from tidegate.gate.rules.freshness import time_sql
 from tidegate.gate.rules.outcome import exactly, invalid, outcome, subject_of
 from tidegate.gate.rules.similar import SAMPLE, Compared, find_similar
+from tidegate.gate.wording import capital
 from tidegate.records.names import nearest
 from tidegate.records.policy import Rule
 from tidegate.records.report import RuleResult, Shown
@@ -103,7 +104,7 @@ def _result(rule: Rule, subject: Subject, sides: Sides, findings: list[Finding],
     few = "; ".join(each.words for each in findings if each.hits)
     by = f"{len(sides.columns)} columns" if len(sides.columns) > 1 else sides.columns[0]
     clean = f"{few}; {allowed}" if few else f"no evaluation row is among the rows of {', '.join(sides.training)}, by {by}"
-    return outcome(rule, Verdict.PASS, f"{clean[0].upper()}{clean[1:]}.{left}", **figures)
+    return outcome(rule, Verdict.PASS, f"{capital(clean)}.{left}", **figures)
 
 
 def _sides(con: Connection, subject: Subject, rule: Rule) -> Sides:

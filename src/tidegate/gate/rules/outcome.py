@@ -6,13 +6,11 @@ import math
 from typing import Any
 
 from tidegate.gate.case import Case, Subject
-from tidegate.gate.rules.bound import tidy
+from tidegate.gate.rules.bound import NOTHING, tidy
+from tidegate.gate.wording import capital
 from tidegate.records.policy import Rule
 from tidegate.records.report import Interval, Problem, RuleResult
 from tidegate.records.verdict import Verdict
-from tidegate.stats.estimate import Estimate
-
-NOTHING = Interval(estimate=None, low=None, high=None)
 
 NAMES = {
     "golden": "golden rows",
@@ -30,11 +28,6 @@ NAMES = {
 def exactly(value: float) -> Interval:
     """A number that was counted, not estimated: it has no interval."""
     return Interval(estimate=tidy(value), low=None, high=None)
-
-
-def as_interval(estimate: Estimate) -> Interval:
-    """An estimate as the report keeps it."""
-    return Interval(estimate=tidy(estimate.value), low=tidy(estimate.low), high=tidy(estimate.high))
 
 
 def outcome(rule: Rule, verdict: Verdict, reason: str, **figures: Any) -> RuleResult:
@@ -59,7 +52,7 @@ def outcome(rule: Rule, verdict: Verdict, reason: str, **figures: Any) -> RuleRe
 def invalid(rule: Rule, code: str, what: str, fix: str, **figures: Any) -> RuleResult:
     """The evidence cannot be used, says this rule."""
     problem = Problem(code=code, what=what, fix=fix)
-    return outcome(rule, Verdict.INVALID, f"{what[0].upper()}{what[1:]}.", problem=problem, **figures)
+    return outcome(rule, Verdict.INVALID, f"{capital(what)}.", problem=problem, **figures)
 
 
 def subject_of(case: Case) -> Subject:

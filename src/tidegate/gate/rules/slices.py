@@ -15,12 +15,11 @@ from msgspec.structs import replace
 from tidegate.gate.metrics import Metric
 from tidegate.gate.rules.bound import Answer, answer, ask_slice, interval
 from tidegate.gate.rules.parts import SlicePart
+from tidegate.gate.wording import listed
 from tidegate.records.policy import Rule
 from tidegate.records.report import SliceResult
 from tidegate.records.verdict import Verdict, worst
 from tidegate.stats.multiplicity import holm
-
-_NAMED = 3
 
 
 class Sliced(NamedTuple):
@@ -95,11 +94,10 @@ def _most(missing: list[int | None]) -> int | None:
 def _reason(verdict: Verdict, results: list[SliceResult]) -> str:
     count = len(results)
     if verdict is Verdict.PASS:
-        return f"all {count} slices hold"
+        return f"{f'All {count} slices hold' if count > 1 else 'Its one slice holds'}"
     bad = [result for result in results if result.verdict is verdict]
     bad.sort(key=lambda result: -_size(result))
-    named = ", ".join(f"{result.column} = {result.value}" for result in bad[:_NAMED])
-    named += f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+    named = listed([f"{result.column} = {result.value}" for result in bad])
     verb = "worse than allowed" if verdict is Verdict.FAIL else "not settled"
     return f"{len(bad)} of {count} slices {'is' if len(bad) == 1 else 'are'} {verb}: {named}"
 

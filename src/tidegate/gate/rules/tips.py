@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.metrics import Metric, parse_metric
+from tidegate.gate.policy import MEASURED
 from tidegate.gate.rules.bound import Ask, answer, ask, ask_slice
 from tidegate.gate.rules.parts import generator
 from tidegate.gate.tipping import Stand, tipping_point
@@ -16,14 +17,13 @@ from tidegate.records.policy import Rule
 from tidegate.records.report import RuleResult
 from tidegate.records.verdict import Verdict
 
-_COMPARING = {"superior", "not_worse", "floor"}
 _TIGHTEST = 4
 """So many parts with the least slack are looked at."""
 
 
 def with_tipping(rule: Rule, result: RuleResult, evidence: Evidence, *, confidence: float, seed: int) -> RuleResult:
     """The result with its label tipping point. Kept apart from the judging, as it judges relabelled rows about twenty times."""
-    if result.test not in _COMPARING or result.verdict not in {Verdict.PASS, Verdict.FAIL} or rule.slice_mode != "all_not_worse":
+    if result.test not in MEASURED or result.verdict not in {Verdict.PASS, Verdict.FAIL} or rule.slice_mode != "all_not_worse":
         return result
     metric = parse_metric(rule.metric, evidence.task, rule.costs)
     if metric.costly:

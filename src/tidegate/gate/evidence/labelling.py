@@ -31,10 +31,14 @@ def count_labels(con: frames.Connection, table: str, labels: list[str], slices: 
     whole: Any = con.execute(f"SELECT {counts} FROM {table}").fetchone()
     found: dict[str, list[tuple[str, Counted]]] = {}
     for column in slices:
-        value = f"coalesce({frames.quote(column)}::VARCHAR, {frames.literal(MISSING)})"
-        rows = con.execute(f"SELECT {value} AS v, {counts} FROM {table} GROUP BY 1 ORDER BY 1").fetchall()
+        rows = con.execute(f"SELECT {as_slice(column)} AS v, {counts} FROM {table} GROUP BY 1 ORDER BY 1").fetchall()
         found[column] = [(str(name), Counted(int(count), int(labelled))) for name, count, labelled in rows]
     return Labelling(Counted(int(whole[0]), int(whole[1])), found)
+
+
+def as_slice(column: str) -> str:
+    """SQL for the value of a slice column as text."""
+    return f"coalesce({frames.quote(column)}::VARCHAR, {frames.literal(MISSING)})"
 
 
 def lacking(con: frames.Connection, table: str, labels: list[str]) -> str:
