@@ -1,7 +1,7 @@
 """Runs every bench_*.py beside this file, prints one Markdown table and writes it to RESULTS.md.
 
-A benchmark is a module with a docstring and ``measure() -> list[Row]``. ``bench.py start`` runs bench_start.py alone
-(and writes nothing). The exit code is 1 if a promise is broken.
+A benchmark is a module with a docstring and ``measure() -> list[Row]``. ``bench.py start`` runs bench_start.py alone and replaces its
+part of the page. The exit code is 1 if a promise is broken.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from measure import Row
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
 
 
 def main() -> int:
@@ -28,7 +29,7 @@ def main() -> int:
     chosen = given.names
     if unknown := set(chosen) - set(names):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
-    parts = [_machine()]
+    parts: dict[str, str] = {}
     broken = 0
     for name in chosen or names:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
@@ -37,12 +38,18 @@ def main() -> int:
             module.STREAM_ROWS = given.stream_rows
         rows = module.measure()
         broken += sum(not row.holds for row in rows)
-        parts.append(f"## {name}\n\n{module.__doc__.strip()}\n\n{_table(rows)}")
-    text = "\n\n".join(parts)
-    print(text)
-    if not chosen:
-        (HERE / "RESULTS.md").write_text(f"# Benchmarks\n\nWritten by `make bench`; do not edit.\n\n{text}\n", encoding="utf-8")
+        parts[name] = f"## {name}\n\n{module.__doc__.strip()}\n\n{_table(rows)}\n"
+    print("\n".join(parts.values()))
+    _write(RESULTS, parts)
     return int(broken > 0)
+
+
+def _write(path: Path, parts: dict[str, str]) -> None:
+    """Puts the parts that were measured into the page; the others stay as they were."""
+    kept = path.read_text(encoding="utf-8").split("\n## ")[1:] if path.exists() else []
+    every = {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in kept} | parts
+    text = "\n".join(every[name] for name in sorted(every))
+    path.write_text(f"# Benchmarks\n\nWritten by `make bench`; do not edit.\n\n{_machine()}\n\n{text}", encoding="utf-8")
 
 
 def _machine() -> str:
