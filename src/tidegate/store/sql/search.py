@@ -285,12 +285,14 @@ def _drivers(connection: Connection, asked: _Asked) -> list[_Driver]:
         found = _candidate(term, asked.dialect) if isinstance(term, Comparison) else None
         candidates += [found] if found is not None and len(candidates) < _MOST_COUNTS else []
     drivers: list[_Driver] = []
+    least = _MOST_COUNTED
     for driver in candidates:
         one = sa.select(sa.literal_column("1").label("one")).select_from(driver.table).where(*driver.conditions)
         if driver.hint:
             one = one.with_hint(driver.table, driver.hint, "sqlite")
-        counted = sa.select(sa.func.count()).select_from(one.limit(_MOST_COUNTED + 1).subquery())
+        counted = sa.select(sa.func.count()).select_from(one.limit(least + 1).subquery())  # of more it is not the best one
         drivers.append(driver._replace(fitting=connection.execute(counted).scalar_one()))
+        least = min(least, drivers[-1].fitting)
         if not drivers[-1].fitting:
             break
     return drivers
