@@ -12,7 +12,7 @@ Statistics in Medicine 17 (1998); moderated variance: Smyth, Stat. Appl. Genet. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import sqrt
+from math import inf, sqrt
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -60,6 +60,13 @@ class Area(NamedTuple):
     bias: float = 0.0
     unseen: float = 0.0
     """By how much one more row (cluster) of the rarer class would pull at it that is like none that was seen."""
+    limit: float = inf
+    """No interval has more degrees of freedom than this: with ten clusters, nine."""
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of an interval: those of the variance seen, and what the reference adds."""
+        return min(self.df + self.prior, self.limit)
 
     @property
     def variance(self) -> float:
@@ -100,8 +107,9 @@ def area(ranked: Ranked, reference: Reference, *, clusters: Codes | None = None)
         bare = size_powers(int(side.sum()), weight)
         rows[place], units[place] = (powers[0] ** 2 / powers[1] for powers in (bare, sizes))
     df = satterthwaite(variances, dfs)
+    limit = inf if places is None else float(dfs.min())  # the same clusters hold both classes
     least, ones, zeros = float(units.min()), float(rows[0]), float(rows[1])
-    return Area(ranked.value, pulls, df, ones, zeros, least, PRIOR, reference, ranked.bias, ranked.unseen / least)
+    return Area(ranked.value, pulls, df, ones, zeros, least, PRIOR, reference, ranked.bias, ranked.unseen / least, limit)
 
 
 def mean_area(parts: Iterable[Area]) -> Area:
@@ -125,6 +133,7 @@ def mean_area(parts: Iterable[Area]) -> Area:
                 units=min(total.units, part.units),
                 bias=total.bias + part.bias,
                 unseen=total.unseen + part.unseen,
+                limit=min(total.limit, part.limit),
             )
     assert total is not None, "a mean of no areas"
     count = len(dfs)
@@ -149,7 +158,7 @@ def interval(found: Area, *, confidence: float) -> Estimate:
     variance = _variance(found)
     if variance is None:
         return no_interval(found.value)
-    df = found.df + found.prior
+    df = found.freedom
     t, centre = critical(confidence, df), _inside(found.value - found.bias)
 
     def kept(tried: float) -> bool:
@@ -171,7 +180,7 @@ def difference(candidate: Area, champion: Area, *, confidence: float) -> Estimat
     ours, theirs = _variance(candidate), _variance(champion)
     if ours is None or theirs is None:
         return no_interval(value)
-    df = min(candidate.df, champion.df) + min(candidate.prior, champion.prior)
+    df = min(candidate.freedom, champion.freedom)
     apart = np.square(candidate.pulls - champion.pulls)
     spread = float(apart.sum())
     if spread <= _TINY**2 and abs(value) <= _TINY:

@@ -71,6 +71,15 @@ def test_a_perfect_ranking_of_few_clusters_is_worth_few_rows() -> None:
     assert 1 - clusters.low > 3 * (1 - rows.low)
 
 
+@BOTH
+def test_ten_clusters_that_hold_both_classes_have_at_most_nine_degrees_of_freedom(curve: Curve) -> None:
+    labels, scores = two_scores(np.random.default_rng(9), 1000, 0.5, areas=(0.8, 0.75))
+    ours, theirs = (curve(labels, each, clusters=np.arange(1000) % 10) for each in scores)
+    found = [difference(ours, theirs, confidence=0.95).df, interval(ours, confidence=0.95).df, mean_area([ours, theirs]).freedom]
+    assert min(found) > 8
+    assert max(found) <= 9
+
+
 def test_four_rows_that_tell_models_apart_prove_nothing() -> None:
     """A sign test of 4 to 0 has p = 0.125, and of 8 to 0 p = 0.008."""
     labels = np.repeat([0, 1], [300, 200])
