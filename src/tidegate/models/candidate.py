@@ -24,3 +24,5 @@ class Candidate:
     description: str = ""
     trained_on: tuple[str, ...] | list[str] = ()
     training_digest: str = ""
+    classes: tuple[str, ...] | list[str] = ()
+    """Names of the classes or labels, in the order of the model's outputs, where the model does not know them itself."""

@@ -5,6 +5,7 @@ The package formats that keep the native model predict through it, and the compi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +14,14 @@ from numpy.typing import NDArray
 
 from tidegate.errors import BadInputError, missing_extra
 from tidegate.frames import Columns
+from tidegate.models.outputs import VALUES, class_outputs, label_indexes, label_outputs, refuse_nan, value_outputs
 from tidegate.records.model import Tensor
-from tidegate.records.names import nearest
 from tidegate.records.policy import Task
 
 
 @dataclass(frozen=True)
 class NativeModel:
-    """An estimator with its inputs and its classes (an empty list for a regression)."""
+    """An estimator with its inputs and its classes or labels (none where it gives one number)."""
 
     estimator: Any
     task: Task
@@ -38,14 +39,9 @@ class NativeModel:
         Raises:
             BadInputError: the estimator refuses the rows, or answers with NaN.
         """
-        rows = self._rows(columns)
+        rows = self.rows(columns)
         try:
-            if self.task == "regression":
-                outputs = {"prediction": np.asarray(self.estimator.predict(rows), dtype=np.float64).reshape(-1)}
-            else:
-                shares: NDArray[Any] = np.asarray(self.estimator.predict_proba(rows), dtype=np.float64)
-                labels = label_indexes(self.classes, np.asarray(self.estimator.predict(rows)))
-                outputs = class_outputs(self.task, shares, labels)
+            outputs = self._answers(rows)
         except (ValueError, TypeError) as error:
             raise BadInputError(
                 "model-refused-input",
@@ -55,7 +51,17 @@ class NativeModel:
             ) from None
         return refuse_nan(outputs)
 
-    def _rows(self, columns: Columns) -> Any:
+    def _answers(self, rows: Any) -> Columns:
+        answers: Any = self.estimator.predict(rows)
+        if self.task in VALUES:
+            return value_outputs(self.task, answers)
+        shares: Any = self.estimator.predict_proba(rows)
+        if self.task == "multilabel":
+            return label_outputs(side_by_side(shares), _dense(answers))
+        return class_outputs(self.task, np.asarray(shares, dtype=np.float64), label_indexes(self.classes, np.asarray(answers)))
+
+    def rows(self, columns: Columns) -> Any:
+        """The columns as the estimator takes them: a dataframe if it was trained on one, else a matrix."""
         if not hasattr(self.estimator, "feature_names_in_"):
             if len(self.inputs) == 1:
                 values = columns[self.inputs[0].name]
@@ -64,20 +70,13 @@ class NativeModel:
         return dataframe({tensor.name: columns[tensor.name] for tensor in self.inputs})
 
 
-def native_model(estimator: Any, task: Task, inputs: list[Tensor]) -> NativeModel:
-    """Checks that an estimator fits its task and its example, and wraps it.
+def native_model(estimator: Any, task: Task, inputs: list[Tensor], labels: Sequence[str] = ()) -> NativeModel:
+    """Checks that an estimator fits its task and its example, and wraps it. ``labels`` names a multilabel model's labels.
 
     Raises:
         BadInputError: it is not fitted, cannot give what the task needs, or was trained on other columns.
     """
-    if task not in ("binary", "multiclass", "regression"):
-        raise BadInputError(
-            "task-not-packed",
-            f"a model for the task {task!r} cannot be packed",
-            why="packages hold binary, multiclass and regression models",
-            fix=nearest(str(task), ["binary", "multiclass", "regression"]),
-        )
-    wanted = "predict" if task == "regression" else "predict_proba"
+    wanted = "predict" if task in VALUES else "predict_proba"
     if not hasattr(estimator, wanted):
         raise BadInputError(
             "unfit-estimator",
@@ -96,7 +95,7 @@ def native_model(estimator: Any, task: Task, inputs: list[Tensor]) -> NativeMode
             fix="give example rows with exactly the model's input columns",
         )
     order = {name: place for place, name in enumerate(trained)}
-    classes = [] if task == "regression" else list(np.asarray(estimator.classes_).tolist())
+    classes = _classes(estimator, task, labels)
     if task == "binary" and len(classes) != 2:
         raise BadInputError(
             "unfit-estimator",
@@ -107,38 +106,35 @@ def native_model(estimator: Any, task: Task, inputs: list[Tensor]) -> NativeMode
     return NativeModel(estimator, task, sorted(inputs, key=lambda tensor: order[tensor.name]), classes)
 
 
-def class_outputs(task: Task, shares: NDArray[Any], labels: NDArray[Any]) -> Columns:
-    """Outputs of a classifier from its table of probabilities, rows x classes."""
-    if task == "binary":
-        return {"probability": np.ascontiguousarray(shares[:, 1], dtype=np.float32), "label": labels}
-    return {"probabilities": np.asarray(shares, dtype=np.float32), "label": labels}
+def _classes(estimator: Any, task: Task, names: Sequence[str]) -> list[Any]:
+    if task in VALUES:
+        return []
+    known: Any = estimator.classes_
+    if task != "multilabel":
+        return list(np.asarray(known).tolist())
+    if names and len(names) != len(known):
+        raise BadInputError(
+            "unfit-estimator",
+            f"the model knows {len(known)} labels, the candidate names {len(names)}",
+            why="each of a multilabel model's labels needs its name",
+            fix="give Candidate(classes=[...]) in the order of the label columns that it was trained on",
+        )
+    return list(names) or [str(place) for place in range(len(known))]
 
 
-def label_indexes(classes: list[Any], labels: NDArray[Any]) -> NDArray[Any]:
-    """A classifier's own labels as indexes into its classes."""
-    if classes == list(range(len(classes))):
-        return labels.reshape(-1).astype(np.int64)
-    index = {value: place for place, value in enumerate(classes)}
-    return np.array([index[value] for value in labels.reshape(-1).tolist()], dtype=np.int64)
+def side_by_side(shares: Any) -> NDArray[Any]:
+    """Probabilities of labels, rows x labels. Estimators with one classifier per label give a table of two classes for each."""
+    if not isinstance(shares, list):
+        found = np.asarray(shares)
+        return found[:, :, 1].T if found.ndim == 3 else found
+    tables: list[NDArray[Any]] = [np.asarray(table) for table in shares]
+    if any(table.shape[1] != 2 for table in tables):
+        raise ValueError("a label was always the same in training: it has no probability")
+    return np.column_stack([table[:, 1] for table in tables])
 
 
-def refuse_nan(outputs: Columns) -> Columns:
-    """The outputs, if every number in them is one.
-
-    Raises:
-        BadInputError: an output is NaN: nothing good follows from passing it on.
-    """
-    for name, values in outputs.items():
-        if values.dtype.kind == "f" and values.size and not np.isfinite(values.sum(dtype=np.float64)):
-            rows = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
-            if len(rows):
-                raise BadInputError(
-                    "prediction-not-finite",
-                    f"the model gives no number for {len(rows)} of {len(values)} rows, first row {int(rows[0])}",
-                    why=f"its {name} is NaN or infinite there, most likely because an input is",
-                    fix="check the inputs of that row",
-                )
-    return outputs
+def _dense(answers: Any) -> NDArray[Any]:
+    return np.asarray(answers.toarray() if hasattr(answers, "toarray") else answers)
 
 
 def dataframe(columns: Columns) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from tidegate.errors import BadInputError
 from tidegate.frames import Columns
 from tidegate.models.candidate import Candidate
-from tidegate.models.estimator import NativeModel, native_model
-from tidegate.models.formats import CannotPackError, Format, Packed, Probe
-from tidegate.models.signature import example_columns, has_missing, infer_inputs, outputs_of
-from tidegate.records.model import Parity, Signature
+from tidegate.models.estimator import NativeModel, native_model, side_by_side
+from tidegate.models.formats import OTHER_LIBRARY, CannotPackError, Format, Native, Packed, Probe
+from tidegate.models.outputs import VALUES, outputs_of
+from tidegate.models.signature import example_columns, has_missing, infer_inputs
+from tidegate.records.model import Parity, Signature, Tensor
+from tidegate.records.names import nearest
+from tidegate.records.policy import Task
 
 MAX_ROWS = 10_000
 """Example rows that the comparison uses."""
@@ -66,11 +69,17 @@ def _one_thread() -> Generator[None]:
 
 
 def _packed(candidate: Candidate, formats: list[Format]) -> Contents:
+    if candidate.task not in get_args(Task):
+        raise BadInputError(
+            "task-not-packed",
+            f"a model for the task {candidate.task!r} cannot be packed",
+            why=f"packages hold models for {', '.join(get_args(Task))}",
+            fix=nearest(str(candidate.task), list(get_args(Task))),
+        )
     columns = {name: values[:MAX_ROWS] for name, values in example_columns(candidate.example).items()}
-    native = native_model(candidate.estimator, candidate.task, infer_inputs(columns))
-    _refuse_lost_types(native, candidate, columns)
+    native = _adopted(candidate, infer_inputs(columns), formats)
     probe = probed(native, columns)
-    outputs = outputs_of(candidate.task, len(native.classes))
+    outputs = outputs_of(candidate.task, len(native.class_names))
     kind, packed, declined = _first_that_holds(native, probe, formats)
     inputs = [msgspec.structs.replace(tensor, nullable=tensor.name in packed.nullable) for tensor in native.inputs]
     signature = Signature(inputs=inputs, outputs=outputs)
@@ -78,22 +87,32 @@ def _packed(candidate: Candidate, formats: list[Format]) -> Contents:
     return Contents(kind.name, kind.loads_code, packed.files, signature, parity, native.class_names, probe)
 
 
-def _first_that_holds(native: NativeModel, probe: Probe, formats: list[Format]) -> tuple[Format, Packed, list[str]]:
+def _adopted(candidate: Candidate, inputs: list[Tensor], formats: list[Format]) -> Native:
+    """The model as the first format takes it that knows its library; else as an estimator of scikit-learn's interface."""
+    found = next((native for kind in formats if (native := kind.adopt(candidate, inputs)) is not None), None)
+    if found is not None:
+        return found
+    native = native_model(candidate.estimator, candidate.task, inputs, candidate.classes)
+    _refuse_lost_types(native, candidate)
+    return native
+
+
+def _first_that_holds(native: Native, probe: Probe, formats: list[Format]) -> tuple[Format, Packed, list[str]]:
     declined: list[str] = []
     for kind in formats:
         try:
             return kind, kind.pack(native, probe), declined
         except CannotPackError as error:
-            declined.append(f"{kind.name}: {error.why}")
+            declined += [f"{kind.name}: {error.why}"] if error.code != OTHER_LIBRARY else []
     raise BadInputError(
         "cannot-package",
         f"no package format can hold this {type(native.estimator).__name__}",
         why="; ".join(declined),
-        fix="build it from transformers and estimators of scikit-learn: a package never carries code of its own",
+        fix="build it from transformers and estimators of scikit-learn and the boosting libraries, or bring its source: see docs/how-to",
     )
 
 
-def probed(native: NativeModel, columns: Columns) -> Probe:
+def probed(native: Native, columns: Columns) -> Probe:
     """Asks the native model about real rows, missing values and unseen text.
 
     Raises:
@@ -134,7 +153,7 @@ def _holes(matrix: NDArray[Any]) -> NDArray[Any]:
     return rows
 
 
-def _answer(native: NativeModel, rows: Columns) -> Columns | None:
+def _answer(native: Native, rows: Columns) -> Columns | None:
     try:
         return native.predict(rows)
     except BadInputError:
@@ -145,16 +164,16 @@ def _stacked(parts: list[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _refuse_lost_types(native: NativeModel, candidate: Candidate, columns: Columns) -> None:
+def _refuse_lost_types(native: NativeModel, candidate: Candidate) -> None:
     """A model that needs more than names and plain types (pandas categories, say) would answer otherwise when served."""
+    wanted = "predict" if candidate.task in VALUES else "predict_proba"
     try:
-        direct: Any = getattr(candidate.estimator, "predict" if candidate.task == "regression" else "predict_proba")(
-            candidate.example
-        )
+        direct: Any = getattr(candidate.estimator, wanted)(candidate.example)
+        given = np.asarray(side_by_side(direct) if candidate.task == "multilabel" else direct, dtype=np.float64)[:MAX_ROWS]
     except Exception:  # noqa: BLE001 - the estimator cannot take this kind of frame directly: there is nothing to compare
         return
-    first = np.asarray(direct, dtype=np.float64)[: len(next(iter(columns.values())))]
-    first = first[:, 1] if candidate.task == "binary" else first
+    first = given[:, 1] if candidate.task == "binary" else given
+    columns = {name: values[:MAX_ROWS] for name, values in example_columns(candidate.example).items()}
     answers = next(iter(native.predict(columns).values()))
     if not np.allclose(first.reshape(answers.shape), answers, rtol=1e-5, atol=1e-6):
         raise BadInputError(

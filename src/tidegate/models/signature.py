@@ -18,7 +18,6 @@ from tidegate.errors import BadInputError
 from tidegate.frames import Columns
 from tidegate.records.model import DType, Signature, Tensor
 from tidegate.records.names import nearest
-from tidegate.records.policy import Task
 
 MATRIX = "X"
 """Name of the single input of a model that takes a plain matrix."""
@@ -85,27 +84,6 @@ def infer_inputs(columns: Columns) -> list[Tensor]:
         Tensor(name=name, dtype=dtype_of(name, values), shape=[-1, values.shape[1] if values.ndim == 2 else 1])
         for name, values in columns.items()
     ]
-
-
-def outputs_of(task: Task, classes: int) -> list[Tensor]:
-    """The outputs that every model of a task has, whatever its format.
-
-    Raises:
-        BadInputError: the task has no package format yet.
-    """
-    label = Tensor(name="label", dtype="int64", shape=[-1])
-    if task == "binary":
-        return [Tensor(name="probability", dtype="float32", shape=[-1]), label]
-    if task == "multiclass":
-        return [Tensor(name="probabilities", dtype="float32", shape=[-1, classes]), label]
-    if task == "regression":
-        return [Tensor(name="prediction", dtype="float64", shape=[-1])]
-    raise BadInputError(
-        "task-not-packed",
-        f"models of the task {task!r} cannot be packed",
-        why="packages hold binary, multiclass and regression models",
-        fix="use one of these tasks",
-    )
 
 
 def conform(signature: Signature, columns: Mapping[str, Any]) -> Columns:

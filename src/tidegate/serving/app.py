@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version as installed_version
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -22,13 +21,13 @@ import orjson
 
 from tidegate.clock import Clock
 from tidegate.errors import NotFoundError, TidegateError, UnavailableError, UsageError
-from tidegate.records.ids import new_id
 from tidegate.records.names import nearest
 from tidegate.records.policy import ServingPolicy
 from tidegate.serving.follow import Follower
 from tidegate.serving.handle import Handle
-from tidegate.serving.log import LogQueue, Served
+from tidegate.serving.log import LogQueue
 from tidegate.serving.metrics import Metrics
+from tidegate.serving.predicting import Predictions
 from tidegate.serving.protocols import oip
 
 Message = dict[str, Any]
@@ -37,9 +36,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 BODY_SECONDS = 30.0
 """How long a client may take to send a body."""
-
-_INLINE_ROWS = 256
-"""Requests with more rows are predicted beside the event loop, so that small ones do not wait for them."""
 
 _JSON = (b"content-type", b"application/json")
 _STATUS = {
@@ -70,10 +66,9 @@ class App:
         self.draining = False
         self._followers = followers
         self._log = log
-        self._clock = clock
         self._policy = policy
         self._metrics = Metrics(followers, log)
-        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
+        self._predictions = Predictions(log, self._metrics, clock)
         self._version = installed_version("tidegate")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -157,20 +152,8 @@ class App:
         _check_headers(scope, self._policy.max_body_bytes)
         body = await _body(receive, self._policy.max_body_bytes)
         request = oip.decode(body, handle.signature, max_rows=self._policy.max_rows)
-        if handle.slow or request.rows > _INLINE_ROWS:
-            outputs = await asyncio.get_running_loop().run_in_executor(self._beside, handle.predictor.predict, request.columns)
-        else:
-            outputs = handle.predictor.predict(request.columns)
-        served_at = self._clock.now()
-        base = new_id(served_at)
-        ids = [base] if request.rows == 1 else [f"{base}-{row}" for row in range(request.rows)]
-        answer = oip.encode(handle.version, request, outputs, ids)
-        seconds = perf_counter() - start
-        self._metrics.answered(handle, seconds)
-        version = handle.version
-        event_at = request.event_at or served_at
-        self._log.put(Served(version.name, version.version, ids, event_at, served_at, seconds, request.columns, outputs))
-        return _Answer(200, answer)
+        answered = await self._predictions.answer(handle, request, start)
+        return _Answer(200, oip.encode(answered.handle.version, request, answered.outputs, answered.ids))
 
     def _health(self) -> dict[str, Any]:
         models = [

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from time import monotonic
 
 from tidegate.errors import NotFoundError, TidegateError
+from tidegate.models.signing import TrustedKey
 from tidegate.records.receipt import Baseline
 from tidegate.release import read_pointer
 from tidegate.serving.handle import Handle, load_handle
@@ -26,13 +28,16 @@ _log = logging.getLogger("tidegate.serving")
 class Follower:
     """Keeps the version that the pointer of one model names loaded. ``handle`` may be read from any thread."""
 
-    def __init__(self, bucket: Bucket, model: str, *, allow_code: bool = False) -> None:
+    def __init__(
+        self, bucket: Bucket, model: str, *, allow_code: bool = False, signed_by: Sequence[TrustedKey] = ()
+    ) -> None:
         self.model = model
         self.problem = ""
         """Why the version that the pointer names is not the one that serves; empty when all is well."""
         self.swaps = 0
         self._bucket = bucket
         self._allow_code = allow_code
+        self._signed_by = signed_by
         self._kept: dict[str, Handle] = {}
         self._failed: tuple[str, float] = ("", 0.0)
         self._stop = threading.Event()
@@ -100,7 +105,14 @@ class Follower:
     def _load(self, champion: Baseline) -> Handle:
         handle = self._kept.get(champion.digest)
         if handle is None:
-            handle = load_handle(self._bucket, self.model, champion.version, champion.digest, allow_code=self._allow_code)
+            handle = load_handle(
+                self._bucket,
+                self.model,
+                champion.version,
+                champion.digest,
+                allow_code=self._allow_code,
+                signed_by=self._signed_by,
+            )
         # The version before stays ready: a rollback is a step to it, and should not wait for a load.
         previous = getattr(self, "handle", handle)
         self._kept = {previous.version.digest: previous, champion.digest: handle}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 from tidegate.errors import BadInputError, IntegrityError
 from tidegate.models import Predictor, load_version, read_version
 from tidegate.models.signature import synthetic_row
+from tidegate.models.signing import TrustedKey
 from tidegate.records.model import ModelVersion, Signature
 from tidegate.store.ports import Bucket
 
@@ -34,14 +36,16 @@ class Handle:
         return self.version.manifest.signature
 
 
-def load_handle(bucket: Bucket, model: str, version: int, digest: str, *, allow_code: bool) -> Handle:
+def load_handle(
+    bucket: Bucket, model: str, version: int, digest: str, *, allow_code: bool, signed_by: Sequence[TrustedKey] = ()
+) -> Handle:
     """Reads, checks, loads and warms a version. Errors: those of ``tidegate.models.load_package``.
 
     Raises:
         IntegrityError: its outputs are not those of its signature.
     """
     found = read_version(bucket, model, version, digest)
-    predictor = load_version(bucket, found, allow_code=allow_code)
+    predictor = load_version(bucket, found, allow_code=allow_code, signed_by=signed_by)
     return Handle(found, predictor, slow=_warm(found, predictor) > _SLOW_SECONDS)
 
 

@@ -11,7 +11,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from time import monotonic
@@ -19,6 +19,7 @@ from typing import Any
 
 from tidegate.clock import Clock
 from tidegate.errors import UnavailableError, UsageError, missing_extra
+from tidegate.models.signing import TrustedKey
 from tidegate.monitoring import PredictionLog
 from tidegate.records.policy import ServingPolicy
 from tidegate.store.ports import Bucket
@@ -47,6 +48,7 @@ def serve(
     port: int = 8080,
     clock: Clock | None = None,
     policy: ServingPolicy | None = None,
+    signed_by: Sequence[TrustedKey] = (),
     ready: Callable[[str], None],
 ) -> None:
     """Serves ``model`` until SIGTERM or SIGINT. ``ready`` is called with one line once requests are answered.
@@ -56,6 +58,7 @@ def serve(
         UsageError: the host is none of this machine's.
         NotFoundError: nothing has been promoted, or the version that the pointer names is missing.
         IntegrityError: that version was changed.
+        RefusedError: it runs code, or is not signed by one of the keys ``signed_by``, if there are any.
     """
     for module in ("httptools", "uvloop"):  # uvicorn loads them by name, and would tell it in the middle of the start
         if find_spec(module) is None:
@@ -63,7 +66,7 @@ def serve(
     policy = policy or ServingPolicy()
     listener = _listen(host, port)
     try:
-        follower = Follower(bucket, model, allow_code=policy.allow_code)
+        follower = Follower(bucket, model, allow_code=policy.allow_code, signed_by=signed_by)
         log = LogQueue(PredictionLog(bucket, model).append)
         app = App({model: follower}, log, clock=clock or Clock(), policy=policy)
         place = f"[{host}]" if ":" in host else host

@@ -49,7 +49,7 @@ def loaded(contents, task="binary"):
 
 
 def test_built_in_formats_are_found_by_the_public_hook_and_onnx_comes_first():
-    assert [kind.name for kind in formats()] == ["onnx", "skops", "mlflow"]
+    assert [kind.name for kind in formats()] == ["onnx", "catboost", "lightgbm", "xgboost", "skops", "mlflow"]
     assert [kind.name for kind in formats() if kind.loads_code] == ["mlflow"]  # it packs nothing, it only keeps what comes
     with pytest.raises(NotFoundError, match="unknown-model-format") as caught:
         find_format("onx")

@@ -17,8 +17,9 @@ import yaml
 
 from tidegate.errors import BadInputError, IntegrityError, UnavailableError
 from tidegate.frames import Columns
-from tidegate.models.estimator import NativeModel, dataframe
-from tidegate.models.formats.port import CannotPackError, Packed, Probe
+from tidegate.models.candidate import Candidate
+from tidegate.models.estimator import dataframe
+from tidegate.models.formats.port import OTHER_LIBRARY, CannotPackError, Native, Packed, Probe
 from tidegate.models.signature import conform
 from tidegate.records.model import DType, Manifest, Signature, Tensor
 
@@ -53,13 +54,11 @@ class MlflowFormat:
     loads_code = True
     preference = 1000
 
-    def pack(self, native: NativeModel, probe: Probe) -> Packed:  # noqa: ARG002 - the port's signature
-        raise CannotPackError(
-            "not-mlflow",
-            "Tidegate writes no MLflow models",
-            why="it only keeps those that MLflow clients log",
-            fix="see the other formats",
-        )
+    def adopt(self, candidate: Candidate, inputs: list[Tensor]) -> Native | None:  # noqa: ARG002 - the port's signature
+        return None
+
+    def pack(self, native: Native, probe: Probe) -> Packed:  # noqa: ARG002 - the port's signature
+        raise CannotPackError(OTHER_LIBRARY, "Tidegate only keeps MLflow models that MLflow clients log")
 
     def load(self, files: Mapping[str, bytes], manifest: Manifest) -> MlflowPredictor:
         if DESCRIPTION not in files:

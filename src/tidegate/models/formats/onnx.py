@@ -1,22 +1,25 @@
-"""ONNX: scikit-learn estimators compiled by skl2onnx, run by ONNX Runtime on one thread.
+"""ONNX: models that come as a graph, and estimators compiled to one, run by ONNX Runtime on one thread.
 
-A graph is only accepted if it gives the native model's answers on real rows, including rows with missing values and
-unknown text. It is tried in single precision first (which every operator has), then in double.
+A compiled graph is only accepted if it gives the native model's answers on real rows, including rows with missing values and
+unknown text. It is tried in single precision first
+(which every operator has), then in double.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tidegate.errors import BadInputError, IntegrityError, missing_extra
 from tidegate.frames import Columns
-from tidegate.models.estimator import NativeModel, class_outputs, refuse_nan
-from tidegate.models.formats.port import CannotPackError, Packed, Probe, task_of
+from tidegate.models.candidate import Candidate
+from tidegate.models.estimator import side_by_side
+from tidegate.models.formats.compiling import attempts, compiled
+from tidegate.models.formats.port import CannotPackError, Native, Packed, Probe, task_of
+from tidegate.models.outputs import VALUES, class_outputs, label_outputs, refuse_nan, value_outputs
 from tidegate.models.signature import conform
 from tidegate.records.model import Manifest, Parity, Signature, Tensor
 from tidegate.records.policy import Task
@@ -25,7 +28,6 @@ TOLERANCE = 1e-5
 """Largest difference of a probability, and of a regression's answer relative to max(1, |answer|)."""
 
 _FILE = "model.onnx"
-_MATRIX = "matrix"
 
 
 class OnnxFormat:
@@ -35,11 +37,18 @@ class OnnxFormat:
     loads_code = False
     preference = 10
 
-    def pack(self, native: NativeModel, probe: Probe) -> Packed:
+    def adopt(self, candidate: Candidate, inputs: list[Tensor]) -> Native | None:
+        graph = _given(candidate.estimator)
+        return None if graph is None else GivenGraph(graph, candidate, inputs)
+
+    def pack(self, native: Native, probe: Probe) -> Packed:
+        if isinstance(native, GivenGraph):
+            exact = Parity(rows=len(next(iter(probe.expected.values()))), largest_difference=0.0, tolerance=TOLERANCE, holds=True)
+            return Packed({_FILE: native.estimator}, exact, frozenset(probe.missing))
         reasons: list[str] = []
-        for layout, precision in _attempts(native):
+        for layout, precision in attempts(native):
             try:
-                graph = _converted(native, layout=layout, precision=precision)
+                graph = compiled(native, layout=layout, precision=precision)
                 session = _Session(graph, native.task, native.inputs, native.class_names)
                 parity = _compare(native.task, session.run(probe.rows), probe.expected)
                 if parity.holds:
@@ -69,6 +78,35 @@ class OnnxFormat:
                 fix="register the model again, or install a newer onnxruntime",
             ) from None
         return OnnxPredictor(manifest.signature, session)
+
+
+class GivenGraph:
+    """A model that comes as ONNX: see ``Native``. Its inputs are named as the example's columns, or it takes one matrix of them."""
+
+    def __init__(self, graph: bytes, candidate: Candidate, inputs: list[Tensor]) -> None:
+        self.estimator = graph
+        self.task: Task = candidate.task
+        self.inputs = inputs
+        self.class_names = [str(name) for name in candidate.classes] or (["0", "1"] if candidate.task == "binary" else [])
+        if candidate.task in {"multiclass", "multilabel"} and not self.class_names:
+            raise BadInputError(
+                "classes-missing",
+                "nobody knows what the outputs of this ONNX model stand for",
+                why=f"a {candidate.task} model's classes are not in the graph",
+                fix="name them: Candidate(classes=[...]) in the order of the outputs",
+            )
+        try:
+            self._session = _Session(graph, self.task, inputs, self.class_names)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise BadInputError(
+                "bad-graph",
+                "this ONNX model cannot be used with these example rows",
+                why=(str(error).strip().splitlines() or ["it holds no graph"])[0][:300],
+                fix="name the graph's inputs as the example's columns, or let it take one matrix",
+            ) from None
+
+    def predict(self, columns: Columns) -> Columns:
+        return refuse_nan(self._session.run(columns))
 
 
 class OnnxPredictor:
@@ -103,16 +141,18 @@ class _Session:
         self._labels_are_indexes = list(self._index) == list(range(len(classes))) or classes == ["False", "True"]
         self._names = [tensor.name for tensor in inputs]
         wanted: dict[str, Any] = {node.name: _NUMPY[node.type] for node in self._session.get_inputs()}
-        self._matrix = wanted[_MATRIX] if list(wanted) == [_MATRIX] and (len(inputs) > 1 or inputs[0].name != _MATRIX) else None
-        self._wanted = [] if self._matrix is not None else [(tensor, wanted[tensor.name]) for tensor in inputs]
+        only = next(iter(wanted)) if len(wanted) == 1 else ""
+        self._matrix = only if only and [tensor.name for tensor in inputs] != [only] else ""
+        self._kind = wanted.get(self._matrix)
+        self._wanted = [] if self._matrix else [(tensor, wanted[tensor.name]) for tensor in inputs]
         self._run = self._session.run
 
     def run(self, columns: Columns) -> Columns:
         """The task's outputs; ``columns`` conform to the signature."""
-        if self._matrix is not None:
+        if self._matrix:
             parts = [columns[name] for name in self._names]
             matrix = parts[0].reshape(len(parts[0]), -1) if len(parts) == 1 else np.column_stack(parts)
-            feed = {_MATRIX: matrix.astype(self._matrix, copy=False)}
+            feed = {self._matrix: matrix.astype(self._kind, copy=False)}
         else:
             feed = {tensor.name: _fed(columns[tensor.name], kind) for tensor, kind in self._wanted}
         try:
@@ -126,14 +166,36 @@ class _Session:
                     fix="send values like those it was trained on",
                 ) from None
             raise
-        if self._task == "regression":
-            return {"prediction": answers[0].astype(np.float64).reshape(-1)}
-        return class_outputs(self._task, answers[1], self._labels(answers[0]))
+        if self._task in VALUES:
+            return value_outputs(self._task, answers[0])
+        if self._task == "multilabel":
+            shares = side_by_side(answers[-1])
+            return label_outputs(shares, answers[0] if len(answers) > 1 else shares > 0.5)
+        if len(answers) > 1:
+            return class_outputs(self._task, answers[1], self._labels(answers[0]))
+        return class_outputs(self._task, *_decided(answers[0]))
 
     def _labels(self, found: Any) -> Any:
         if self._labels_are_indexes:
             return found.reshape(-1).astype(np.int64, copy=False)
         return np.array([self._index[value] for value in found.reshape(-1).tolist()], dtype=np.int64)
+
+
+def _decided(shares: Any) -> tuple[Any, Any]:
+    """Probabilities of all classes and the likelier one, where a graph gives probabilities alone: of all classes, or of the second."""
+    shares = shares.reshape(len(shares), -1)
+    if shares.shape[1] == 1:
+        shares = np.column_stack([1 - shares, shares])
+    return shares, shares.argmax(axis=1)
+
+
+def _given(estimator: Any) -> bytes | None:
+    """The bytes of a graph, if that is what the candidate brings: a ``ModelProto`` or a file's path."""
+    if isinstance(estimator, Path):
+        return estimator.read_bytes() if estimator.suffix == ".onnx" else None
+    if type(estimator).__name__ == "ModelProto":
+        return bytes(estimator.SerializeToString(deterministic=True))
+    return None
 
 
 _NUMPY: dict[str, Any] = {
@@ -154,41 +216,10 @@ def _fed(values: Any, kind: Any) -> Any:
     return values.astype(kind, copy=False)
 
 
-def _attempts(native: NativeModel) -> Iterator[tuple[str, str]]:
-    numeric = all(tensor.dtype != "string" for tensor in native.inputs)
-    return product(["matrix", "columns"] if numeric else ["columns"], ["float32", "float64"])
-
-
-def _converted(native: NativeModel, *, layout: str, precision: str) -> bytes:
-    try:
-        from skl2onnx import convert_sklearn
-        from skl2onnx.common import data_types
-    except ImportError:
-        raise CannotPackError(
-            "not-onnx", "skl2onnx is not installed", why="skl2onnx is not installed", fix='pip install "tidegate[sklearn]"'
-        ) from None
-    kinds: Any = data_types
-    number = kinds.FloatTensorType if precision == "float32" else kinds.DoubleTensorType
-    if layout == "matrix":
-        types = [(_MATRIX, number([None, sum(tensor.shape[1] for tensor in native.inputs)]))]
-    else:
-        types = [
-            (tensor.name, (kinds.StringTensorType if tensor.dtype == "string" else number)([None, 1])) for tensor in native.inputs
-        ]
-    options = {} if native.task == "regression" else {id(native.estimator): {"zipmap": False}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # converters warn about what the parity check finds out anyway
-        graph: Any = convert_sklearn(native.estimator, name="model", initial_types=types, options=options)
-    opsets = sorted(graph.opset_import, key=lambda opset: opset.domain)  # the converter keeps them in a set
-    del graph.opset_import[:]
-    graph.opset_import.extend(opsets)
-    return bytes(graph.SerializeToString(deterministic=True))
-
-
 def _compare(task: Task, found: Columns, expected: Columns) -> Parity:
     name = next(iter(expected))
     ours, theirs = found[name].astype(np.float64), expected[name].astype(np.float64)
-    scale = np.maximum(1.0, np.abs(theirs)) if task == "regression" else 1.0
+    scale = np.maximum(1.0, np.abs(theirs)) if task in VALUES else 1.0
     difference = np.abs(ours - theirs) / scale
     largest = float(difference.max()) if difference.size else float("nan")
     holds = bool(ours.shape == theirs.shape and largest <= TOLERANCE)  # NaN compares false: no parity

@@ -6,13 +6,16 @@ Formats are found by the entry-point group ``tidegate.formats``; the built-in on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tidegate.errors import BadInputError, IntegrityError
 from tidegate.frames import Columns
-from tidegate.models.estimator import NativeModel
-from tidegate.records.model import Manifest, Parity, Signature
+from tidegate.models.candidate import Candidate
+from tidegate.records.model import Manifest, Parity, Signature, Tensor
 from tidegate.records.policy import Task
+
+OTHER_LIBRARY = "other-library"
+"""Code of a ``CannotPackError`` that says nothing about the model: the format is for another library's."""
 
 
 def task_of(manifest: Manifest) -> Task:
@@ -24,6 +27,38 @@ def task_of(manifest: Manifest) -> Task:
     if manifest.task == "unknown":
         raise IntegrityError("broken-package", f"{manifest.ref} does not name its task", fix="register the model again")
     return manifest.task
+
+
+class Native(Protocol):
+    """A model as its own library predicts with it: what the formats pack, and what a packed one is compared with."""
+
+    @property
+    def estimator(self) -> Any:
+        """The library's own object."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """What it is for."""
+        ...
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """What it takes, in the order in which it was trained on them."""
+        ...
+
+    @property
+    def class_names(self) -> list[str]:
+        """Its classes or labels; empty where it gives one number."""
+        ...
+
+    def predict(self, columns: Columns) -> Columns:
+        """The task's outputs (``tidegate.models.outputs``) for columns that conform to the inputs.
+
+        Raises:
+            BadInputError: it refuses the rows, or answers with NaN.
+        """
+        ...
 
 
 class Packed(NamedTuple):
@@ -79,7 +114,15 @@ class Format(Protocol):
     preference: int
     """Formats are tried in this order when a candidate is packed, smallest first."""
 
-    def pack(self, native: NativeModel, probe: Probe) -> Packed:
+    def adopt(self, candidate: Candidate, inputs: list[Tensor]) -> Native | None:
+        """The candidate's model, if it is an object of this format's library that follows no interface of scikit-learn; else None.
+
+        Raises:
+            BadInputError: it is one, but does not fit the task or the inputs.
+        """
+        ...
+
+    def pack(self, native: Native, probe: Probe) -> Packed:
         """The files for a model; the same model gives the same bytes.
 
         Raises:

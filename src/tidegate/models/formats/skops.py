@@ -10,10 +10,12 @@ from typing import Any
 
 from tidegate.errors import IntegrityError, RefusedError, missing_extra
 from tidegate.frames import Columns
-from tidegate.models.estimator import NativeModel, refuse_nan
-from tidegate.models.formats.port import CannotPackError, Packed, Probe, task_of
+from tidegate.models.candidate import Candidate
+from tidegate.models.estimator import NativeModel, native_model
+from tidegate.models.formats.port import CannotPackError, Native, Packed, Probe, task_of
+from tidegate.models.outputs import refuse_nan
 from tidegate.models.signature import conform
-from tidegate.records.model import Manifest, Signature
+from tidegate.records.model import Manifest, Signature, Tensor
 
 _FILE = "model.skops"
 _SCHEMA = "schema.json"
@@ -36,52 +38,19 @@ class SkopsFormat:
     loads_code = False
     preference = 90
 
-    def pack(self, native: NativeModel, probe: Probe) -> Packed:
-        library = _library()
-        try:
-            data = _reproducible(library.dumps(native.estimator))
-            odd = _untrusted(library, data)
-        except (TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise CannotPackError(
-                "not-skops",
-                "the model cannot be kept as skops",
-                why=f"{type(error).__name__}: {str(error)[:200]}",
-                fix="use estimators of scikit-learn",
-            ) from None
-        if odd:
-            raise CannotPackError(
-                "untrusted-types",
-                "the model holds types that no package may load",
-                why=f"types that are not trusted: {', '.join(odd)}",
-                fix="build the same from transformers of scikit-learn; a package never runs code of its own",
-            )
-        return Packed({_FILE: data}, None, frozenset(probe.missing))
+    def adopt(self, candidate: Candidate, inputs: list[Tensor]) -> Native | None:  # noqa: ARG002 - its models follow scikit-learn
+        return None
+
+    def pack(self, native: Native, probe: Probe) -> Packed:
+        return Packed({_FILE: dump(native.estimator)}, None, frozenset(probe.missing))
 
     def load(self, files: Mapping[str, bytes], manifest: Manifest) -> SkopsPredictor:
-        library = _library()
         if _FILE not in files:
             raise IntegrityError("broken-package", f"{manifest.ref} holds no {_FILE}", fix="register the model again")
-        try:
-            odd = _untrusted(library, files[_FILE])
-            if odd:
-                raise RefusedError(
-                    "untrusted-types",
-                    f"{manifest.ref} holds types that are not trusted: {', '.join(odd)}",
-                    why="building them could run code",
-                    fix="register the model again from estimators of scikit-learn",
-                )
-            estimator: Any = library.loads(files[_FILE], trusted=TRUSTED)
-        except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, ImportError, RecursionError) as error:
-            raise IntegrityError(
-                "broken-package",
-                f"{_FILE} of {manifest.ref} is no skops file that this installation reads",
-                why=f"{type(error).__name__}: {str(error)[:200]}",
-                fix="register the model again, or install the versions in its lineage",
-            ) from None
-        classes: list[Any] = [] if task_of(manifest) == "regression" else list(estimator.classes_.tolist())
-        trained = [str(name) for name in getattr(estimator, "feature_names_in_", manifest.signature.input_names)]
-        inputs = sorted(manifest.signature.inputs, key=lambda tensor: trained.index(tensor.name))
-        return SkopsPredictor(manifest.signature, NativeModel(estimator, task_of(manifest), inputs, classes))
+        estimator = restore(files[_FILE], _FILE, manifest)
+        return SkopsPredictor(
+            manifest.signature, native_model(estimator, task_of(manifest), manifest.signature.inputs, manifest.classes)
+        )
 
 
 class SkopsPredictor:
@@ -97,6 +66,60 @@ class SkopsPredictor:
     def predict(self, columns: Mapping[str, object]) -> Columns:
         with self._threads.limit(limits=1):
             return refuse_nan(self._native.predict(conform(self.signature, columns)))
+
+
+def dump(estimator: Any) -> bytes:
+    """An estimator of scikit-learn as bytes; the same one gives the same bytes.
+
+    Raises:
+        CannotPackError: it holds types that no package may load, or that skops cannot write.
+    """
+    library = _library()
+    try:
+        data = _reproducible(library.dumps(estimator))
+        odd = _untrusted(library, data)
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CannotPackError(
+            "not-skops",
+            "the model cannot be kept as skops",
+            why=f"{type(error).__name__}: {str(error)[:200]}",
+            fix="use estimators of scikit-learn",
+        ) from None
+    if odd:
+        raise CannotPackError(
+            "untrusted-types",
+            "the model holds types that no package may load",
+            why=f"types that are not trusted: {', '.join(odd)}",
+            fix="build the same from transformers of scikit-learn; a package never runs code of its own",
+        )
+    return data
+
+
+def restore(data: bytes, path: str, manifest: Manifest) -> Any:
+    """The estimator in the bytes of the package's file ``path``.
+
+    Raises:
+        IntegrityError: they are none that this installation reads.
+        RefusedError: they hold a type that is not trusted.
+    """
+    library = _library()
+    try:
+        odd = _untrusted(library, data)
+        if odd:
+            raise RefusedError(
+                "untrusted-types",
+                f"{manifest.ref} holds types that are not trusted: {', '.join(odd)}",
+                why="building them could run code",
+                fix="register the model again from estimators of scikit-learn",
+            )
+        return library.loads(data, trusted=TRUSTED)
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, ImportError, RecursionError) as error:
+        raise IntegrityError(
+            "broken-package",
+            f"{path} of {manifest.ref} is no skops file that this installation reads",
+            why=f"{type(error).__name__}: {str(error)[:200]}",
+            fix="register the model again, or install the versions in its lineage",
+        ) from None
 
 
 def _library() -> Any:

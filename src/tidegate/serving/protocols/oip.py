@@ -5,7 +5,7 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from tidegate.frames import Columns
 from tidegate.models.signature import names_error
 from tidegate.records.model import DType, ModelVersion, Signature, Tensor
 from tidegate.records.names import nearest
+from tidegate.serving.protocols.request import Request
 
 _Scalar = str | int | float | bool
 _DATATYPES: dict[DType, str] = {
@@ -73,16 +74,6 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
     id: str = ""
     parameters: dict[str, _Scalar] = {}
     outputs: list[_Output] = []
-
-
-class Request(NamedTuple):
-    """A decoded predict request. ``event_at`` is 0 if it does not say what time it is about; ``outputs`` is empty for all."""
-
-    id: str
-    columns: Columns
-    rows: int
-    event_at: int
-    outputs: list[str]
 
 
 _DECODER = msgspec.json.Decoder(_Request)
