@@ -6,6 +6,7 @@ that nobody takes a rehearsal for the real thing.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,12 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+FARTHEST = 2**53 - 1
+"""Microseconds from 1970, either way, that every reader of JSON takes exactly: into the year 2255."""
+LONGEST = 36_525 * DAY
+"""The longest duration, a hundred years: added to any time until then it is a time."""
+
+_DURATION = re.compile(r"([0-9]{1,10})([smhdw])")
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 
@@ -42,7 +49,7 @@ def parse_time(text: str) -> int:
     """ISO 8601 text to microseconds UTC; a text without an offset is UTC.
 
     Raises:
-        UsageError: the text is not a time.
+        UsageError: the text is not a time, or one that is farther from 1970 than 285 years.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -52,7 +59,10 @@ def parse_time(text: str) -> int:
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return to_us(moment)
+    us = to_us(moment)
+    if abs(us) > FARTHEST:
+        raise UsageError("bad-time", f"{text!r} is too far from today", why="times lie from 1684 to 2255", fix="mend the year")
+    return us
 
 
 def to_us(moment: datetime) -> int:
@@ -73,17 +83,18 @@ def format_time(us: int) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """``"90s"``, ``"15m"``, ``"6h"``, ``"1d"``, ``"2w"`` to microseconds.
+    """``"90s"``, ``"15m"``, ``"6h"``, ``"1d"``, ``"2w"`` to microseconds; a hundred years at most.
 
     Raises:
         UsageError: the text is not a duration.
     """
-    number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not number.isdigit():
+    match = _DURATION.fullmatch(text)
+    us = int(match[1]) * _UNITS[match[2]] if match else -1
+    if not 0 <= us <= LONGEST:
         raise UsageError(
             "bad-duration",
             f"{text!r} is not a duration",
-            why="a duration is a whole number and a unit",
+            why="a duration is a whole number and a unit, a hundred years at most",
             fix="write it like 90s, 15m, 6h, 1d or 2w",
         )
-    return int(number) * _UNITS[unit]
+    return us

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
 import msgspec
 import rfc8785
+
+_Record = TypeVar("_Record")
+_learning = Lock()
 
 
 def of_bytes(data: bytes) -> str:
@@ -31,6 +36,25 @@ def of_tree(files: Iterable[tuple[str, str]]) -> str:
 def canonical(value: Any) -> bytes:
     """Canonical JSON (RFC 8785) of a record or a plain value: equal values give equal bytes."""
     return rfc8785.dumps(msgspec.to_builtins(value))
+
+
+def parsed(data: bytes, kind: type[_Record]) -> _Record:
+    """The record that JSON says, whoever wrote it: the way back from ``canonical``.
+
+    Raises:
+        msgspec.MsgspecError: it says no such record; also where its texts are no UTF-8, or it is nested without end.
+    """
+    try:
+        return _decoder(kind).decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+@cache
+def _decoder(kind: type[_Record]) -> msgspec.json.Decoder[_Record]:
+    """Msgspec learns a record's fields when it is first decoded, and crashes the process if two threads let it do so at once."""
+    with _learning:
+        return msgspec.json.Decoder(kind)
 
 
 def of_json(value: Any) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +28,9 @@ Columns: TypeAlias = dict[str, NDArray[Any]]
 
 _PARQUET = {".parquet", ".pq"}
 _CSV = {".csv", ".tsv", ".txt"}
+_DELIMITERS = ",;\t|"
+_LONGEST = 1_000_000
+"""Characters of a line that are looked at."""
 
 
 class _ArrowStream:
@@ -88,11 +93,12 @@ def _from_file(con: Connection, path: Path) -> Relation:
         if path.suffix.lower() in _PARQUET:
             return con.read_parquet(str(path))
         if path.suffix.lower() in _CSV or path.name.lower().endswith(".csv.gz"):
-            return _without_doubles(con.read_csv(str(path)), path)
+            frame = con.read_csv(str(path))
+            if len(frame.columns) == 1 and (cut := _cut(path)):
+                raise cut
+            return _without_doubles(frame, path)
     except duckdb.Error as error:
-        raise BadInputError(
-            "unreadable-file", f"{path} cannot be read as {path.suffix}", why=str(error).split("\n")[0], fix="check what wrote it"
-        ) from None
+        raise unreadable(error, path) from None
     raise BadInputError(
         "unknown-format",
         f"{path} is neither Parquet nor CSV",
@@ -101,14 +107,52 @@ def _from_file(con: Connection, path: Path) -> Relation:
     )
 
 
+def unreadable(error: duckdb.Error, *sources: Any) -> BadInputError:
+    """The error for rows that cannot be read, or not to their end. It says which file is cut, if one is."""
+    for source in sources:
+        if isinstance(source, (str, Path)) and (cut := _cut(Path(source))):
+            return cut
+    what = str(sources[0]) if len(sources) == 1 and isinstance(sources[0], (str, Path)) else "the rows"
+    why = str(error).split("\n")[0][:300]
+    return BadInputError("unreadable-file", f"{what} cannot be read", why=why, fix="check what wrote it")
+
+
+def _cut(path: Path) -> BadInputError | None:
+    """An error if a CSV file ends within a line, before its last column: DuckDB would doubt the delimiter instead."""
+    name = path.name.lower()
+    if path.suffix.lower() not in _CSV and not name.endswith(".csv.gz"):
+        return None
+    fix = "write it again, and wait until it is whole"
+    try:
+        with _opened(path) as file:
+            header = file.readline(_LONGEST)
+            if not name.endswith(".gz"):
+                file.seek(max(file.tell(), path.stat().st_size - _LONGEST))
+            last = next(iter(deque(file, maxlen=1)), "")
+    except EOFError:
+        return BadInputError("unreadable-file", f"{path} seems to be cut: it ends within its compressed bytes", fix=fix)
+    except (OSError, zlib.error):
+        return None
+    widths = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in (header, last)] for mark in _DELIMITERS}
+    wanted, there = max(widths.values())
+    if last.endswith("\n") or not last or there >= wanted:
+        return None
+    what = f"{path} seems to be cut: its last line ends within, with {there} of {wanted} columns"
+    return BadInputError("unreadable-file", what, fix=fix)
+
+
+def _opened(path: Path) -> Any:
+    opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
+    return opened(path, "rt", encoding="utf-8-sig", newline="", errors="replace")
+
+
 def _without_doubles(frame: Relation, path: Path) -> Relation:
     """Refuses a header that names a column twice: DuckDB would call the second one ``name_1``."""
     if not any(re.search(r"_\d+$", name) for name in frame.columns):
         return frame
-    opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="", errors="replace") as file:
-        text = file.readline(1_000_000)
-    for delimiter in ",;\t|":
+    with _opened(path) as file:
+        text = file.readline(_LONGEST)
+    for delimiter in _DELIMITERS:
         names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter), [])]
         doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if len(names) == len(frame.columns) and doubled:

@@ -30,7 +30,7 @@ from tidegate.records.verdict import Verdict
 
 CONFIDENCE = 0.95
 TRIALS = 500
-AGAIN = 2000
+AGAIN = 1000
 DOUBT = 0.013
 BATCH = 25
 CHUNKS = 10

@@ -112,7 +112,7 @@ class _GitLab:
     def set_status(self, name: str, *, good: bool, text: str) -> Answer:
         body = {"state": "success" if good else "failed", "name": name, "description": text[:255]}
         body |= {"target_url": self._place.link} if self._place.link else {}
-        body |= {"pipeline_id": int(self._place.pipeline)} if self._place.pipeline.isdigit() else {}
+        body |= {"pipeline_id": int(self._place.pipeline)} if self._place.pipeline else {}
         return self._api.call("POST", f"/projects/{self._place.project}/statuses/{self._place.head}", body)
 
 

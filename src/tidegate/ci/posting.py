@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import NamedTuple
+from urllib.parse import quote
 
 from tidegate.ci.forges import Forge, open_forge
 from tidegate.ci.rest import refused
@@ -74,7 +75,7 @@ def _upsert(forge: Forge, report: Report, place: Surroundings) -> str:
     marker = sticky_marker(report)
     body = render_markdown(report)
     body = body if body.startswith(marker) else f"{marker}\n{body}"
-    body += f"\n<sub>[the job]({place.link}) has the whole report as a page</sub>\n" if place.link else ""
+    body += f"\n<sub>[the job]({_target(place)}) has the whole report as a page</sub>\n" if place.link else ""
     me = forge.me()
     mine = next((item for item in forge.comments() if item.body.startswith(marker) and item.author == me), None)
     for text in (body, _short(report, marker, place)):
@@ -90,8 +91,13 @@ def _upsert(forge: Forge, report: Report, place: Surroundings) -> str:
 
 def _short(report: Report, marker: str, place: Surroundings) -> str:
     """What is said where the whole report is not taken: the verdict, and where the rest stands."""
-    where = f" [The job]({place.link}) has the report." if place.link else ""
+    where = f" [The job]({_target(place)}) has the report." if place.link else ""
     return f"{marker}\n## {report.verdict}\n\nThe report is among the artefacts of the job.{where}\n"
+
+
+def _target(place: Surroundings) -> str:
+    """The job's address as the target of a link: nothing in it can end the link."""
+    return quote(place.link, safe="/:?&=#%@+,;~")
 
 
 def _told(error: TidegateError) -> str:

@@ -41,15 +41,21 @@ class RestApi:
         """``wait`` sleeps for so many seconds.
 
         Raises:
-            UnavailableError: the token would travel in the open.
+            UnavailableError: the token would travel in the open, or no header can hold it.
         """
-        parts = urlsplit(address)
-        if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        if not _is_private(address):
             raise UnavailableError(
                 "api-not-https",
                 f"{address or 'the address of the API'} is no https address",
                 why="the token would travel where anybody can read it",
                 fix="run the job where the CI system gives the address of its API",
+            )
+        if not all(text.isascii() and text.isprintable() for text in headers.values()):
+            raise UnavailableError(  # HTTP refuses it too, with the token in its message
+                "bad-token",
+                "the token cannot be sent",
+                why="it holds a line break, or letters that no token has",
+                fix="set the variable to the bare token, without quotes or a line break",
             )
         self._address = address.rstrip("/")
         self._headers = {"Accept": "application/json", "User-Agent": "tidegate", **headers}
@@ -111,7 +117,7 @@ class RestApi:
         if not limited and not failed:
             return answer, None
         asked = response.headers.get("Retry-After", "")
-        return answer, float(asked) if asked.isdigit() else 2.0**attempt
+        return answer, float(asked) if asked.isdecimal() else 2.0**attempt
 
 
 def refused(what: str, answer: Answer) -> UnavailableError:
@@ -128,6 +134,15 @@ def refused(what: str, answer: Answer) -> UnavailableError:
         why=answer.told[:300],
         fix=hints.get(answer.status, "run the job again"),
     )
+
+
+def _is_private(address: str) -> bool:
+    """Whether nobody on the way can read what is sent to an address."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme == "https" or parts.hostname in _LOOPBACK
 
 
 def _parsed(data: bytes) -> Any:

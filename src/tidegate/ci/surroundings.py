@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-_GITHUB = re.compile(r"/(?P<project>[^/]+/[^/]+)/pull/(?P<number>[0-9]+)/?")
-_GITLAB = re.compile(r"/(?P<project>.+?)/-/merge_requests/(?P<number>[0-9]+)/?")
+_GITHUB = re.compile(r"/(?P<project>[^/]+/[^/]+)/pull/(?P<number>[0-9]{1,18})/?")
+_GITLAB = re.compile(r"/(?P<project>.+?)/-/merge_requests/(?P<number>[0-9]{1,18})/?")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Surroundings:
     """GitLab: the pipeline that a status belongs to."""
     link: str = ""
     """The page of this job."""
+    actor: str = ""
+    """Who started this job, as the CI system names them; Jenkins tells it with its plugin build-user-vars alone."""
     summary: str = ""
     """The file whose Markdown GitHub shows on the job's page."""
     token: str = field(default="", repr=False)
@@ -60,6 +63,7 @@ def read_surroundings(variables: Mapping[str, str] | None = None) -> Surrounding
             change=found.get("CHANGE_URL", ""),
             head=found.get("GIT_COMMIT", ""),
             link=found.get("BUILD_URL", ""),
+            actor=found.get("BUILD_USER_ID", ""),
             base=found.get("CHANGE_TARGET", ""),
         )
     if found.get("CIRCLECI") == "true":
@@ -69,12 +73,13 @@ def read_surroundings(variables: Mapping[str, str] | None = None) -> Surrounding
             change=found.get("CIRCLE_PULL_REQUEST", ""),
             head=found.get("CIRCLE_SHA1", ""),
             link=found.get("CIRCLE_BUILD_URL", ""),
+            actor=found.get("CIRCLE_USERNAME", ""),
         )
     return Surroundings()
 
 
 def _github(found: Mapping[str, str]) -> Surroundings:
-    request: dict[str, Any] = _event(found.get("GITHUB_EVENT_PATH", "")).get("pull_request") or {}
+    request = _table(_event(found.get("GITHUB_EVENT_PATH", "")).get("pull_request"))
     server, project = found.get("GITHUB_SERVER_URL", "https://github.com"), found.get("GITHUB_REPOSITORY", "")
     base = found.get("GITHUB_BASE_REF", "")
     return Surroundings(
@@ -82,10 +87,11 @@ def _github(found: Mapping[str, str]) -> Surroundings:
         forge="github",
         api=found.get("GITHUB_API_URL", "https://api.github.com"),
         project=project,
-        change=int(request.get("number") or 0),
-        head=str((request.get("head") or {}).get("sha") or found.get("GITHUB_SHA", "")),
+        change=_number(str(request.get("number"))),
+        head=str(_table(request.get("head")).get("sha") or found.get("GITHUB_SHA", "")),
         base=f"origin/{base}" if base else "",
         link=f"{server}/{project}/actions/runs/{found.get('GITHUB_RUN_ID', '')}",
+        actor=found.get("GITHUB_TRIGGERING_ACTOR") or found.get("GITHUB_ACTOR", ""),
         summary=found.get("GITHUB_STEP_SUMMARY", ""),
         token=found.get("GITHUB_TOKEN", ""),
     )
@@ -100,16 +106,22 @@ def _gitlab(found: Mapping[str, str]) -> Surroundings:
         change=_number(found.get("CI_MERGE_REQUEST_IID", "")),
         head=found.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or found.get("CI_COMMIT_SHA", ""),
         base=found.get("CI_MERGE_REQUEST_DIFF_BASE_SHA", ""),
-        pipeline=found.get("CI_PIPELINE_ID", ""),
+        pipeline=str(_number(found.get("CI_PIPELINE_ID", "")) or ""),
         link=found.get("CI_JOB_URL", ""),
+        actor=found.get("GITLAB_USER_LOGIN", ""),
         token=found.get("GITLAB_TOKEN", ""),
     )
 
 
-def _by_address(system: str, found: Mapping[str, str], *, change: str, head: str, link: str, base: str = "") -> Surroundings:
+def _by_address(
+    system: str, found: Mapping[str, str], *, change: str, head: str, link: str, actor: str, base: str = ""
+) -> Surroundings:
     """A CI system that stands apart from the forge and says no more than the address of the pull request's page."""
-    plain = Surroundings(system=system, head=head, link=link, base=f"origin/{base}" if base else "")
-    address = urlsplit(change)
+    plain = Surroundings(system=system, head=head, link=link, actor=actor, base=f"origin/{base}" if base else "")
+    try:
+        address = urlsplit(change)
+    except ValueError:
+        return plain
     origin = f"{address.scheme}://{address.netloc}"
     if match := _GITLAB.fullmatch(address.path):
         forge, api, project, token = "gitlab", f"{origin}/api/v4", quote(match["project"], safe=""), "GITLAB_TOKEN"
@@ -127,6 +139,7 @@ def _by_address(system: str, found: Mapping[str, str], *, change: str, head: str
         head=plain.head,
         base=plain.base,
         link=plain.link,
+        actor=actor,
         token=found.get(token, ""),
     )
 
@@ -136,8 +149,12 @@ def _event(path: str) -> dict[str, Any]:
         event = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError):
         return {}
-    return event if isinstance(event, dict) else {}
+    return _table(event)
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return int(text) if _NUMBER.fullmatch(text) else 0

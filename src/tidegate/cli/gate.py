@@ -23,7 +23,6 @@ from tidegate.gate import (
     SelfTest,
     ToLabel,
     check,
-    find_receipt,
     importable,
     is_target,
     load_check_policy,
@@ -41,6 +40,7 @@ from tidegate.gate.selftest import STEPS
 from tidegate.records.policy import CheckPolicy
 from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
+from tidegate.release import find_judged
 from tidegate.settings import find_project
 
 _POLICY = Path("gate.toml")
@@ -115,11 +115,11 @@ def run(
     if not as_json:
         _show(judged.report)
         typer.echo(f"receipt: {judged.receipt_digest}")
-        if judged.report.verdict is Verdict.PASS:
-            next_command(f"tidegate approve {judged.version.ref}")
     else:
         print_json({"digest": judged.receipt_digest, "receipt": judged.receipt, "report": judged.report})
-    _write(judged.report, html, markdown)
+    _write(judged.report, html, markdown, as_json=as_json)
+    if judged.report.verdict is Verdict.PASS and not as_json:
+        next_command(f"tidegate approve {judged.version.ref}")
     raise typer.Exit(judged.report.verdict.exit_code)
 
 
@@ -145,6 +145,7 @@ def plan(
         _show_plan(found)
     if write is not None:
         _write_keys(write, rules.key or "row", wanted)
+        _tell_written(write, as_json=as_json)
     if not as_json:
         again = _with_policy(what, policy)
         if found.labelled == found.rows:
@@ -181,14 +182,14 @@ def report(
 ) -> None:
     """Show a stored report again. Ends with 0, whatever the verdict was."""
     bucket = open_workspace().store.bucket
-    model, digest = find_receipt(bucket, receipt)
+    model, digest = find_judged(bucket, receipt)
     found = read_report(bucket, model, digest)
     if as_json:
         print_json({"digest": digest, "receipt": read_receipt(bucket, model, digest), "report": found})
     else:
         _show(found)
         typer.echo(f"receipt: {digest}")
-    _write(found, html, markdown)
+    _write(found, html, markdown, as_json=as_json)
 
 
 @app.command()
@@ -246,13 +247,15 @@ def _read_rules(policy: Path) -> CheckPolicy:
 
 def _show_plan(found: Plan) -> None:
     typer.echo(found.sentence)
-    typer.echo(f"{found.rows:,} rows, {found.labelled:,} of them labelled; intervals at alpha = {found.alpha:g}, one-sided.")
+    labelled = "" if found.noun == "items" else f", {found.labelled:,} of them labelled"
+    typer.echo(f"{found.rows:,} {found.noun}{labelled}; intervals at alpha = {found.alpha:g}, one-sided.")
     if found.parts > 1:
         typer.echo(f"{found.parts} parts must all pass: each is planned with {found.power_each:.1%} power.")
     typer.echo("")
+    labels = {"rows": ["labels needed"], "queries": ["queries to label"]}.get(found.noun, [])
     print_table(
         "",
-        ["rule", "rows", "known from", "power now", "detectable", "rows needed", "labels needed"],
+        ["rule", found.noun, "known from", "power now", "detectable", f"{found.noun} needed", *labels],
         [
             [
                 f"{rule.metric} {rule.test}{' on ' + rule.where if rule.where else ''}",
@@ -261,7 +264,7 @@ def _show_plan(found: Plan) -> None:
                 _cell(rule.power, ".0%"),
                 _cell(rule.detectable, ".3g"),
                 _cell(rule.rows_needed, ","),
-                _cell(rule.labels_needed, ","),
+                *([_cell(rule.labels_needed, ",")] if labels else []),
             ]
             for rule in found.rules
         ],
@@ -327,7 +330,7 @@ def _finish(found: Report, *, as_json: bool, html: Path | None, markdown: Path |
         print_json(found)
     else:
         _show(found)
-    _write(found, html, markdown)
+    _write(found, html, markdown, as_json=as_json)
     raise typer.Exit(found.verdict.exit_code)
 
 
@@ -338,7 +341,7 @@ def _show(found: Report) -> None:
         typer.echo(render_text(found), nl=False)
 
 
-def _write(found: Report, html: Path | None, markdown: Path | None) -> None:
+def _write(found: Report, html: Path | None, markdown: Path | None, *, as_json: bool) -> None:
     for path, render in ((html, render_html), (markdown, render_markdown)):
         if path is None:
             continue
@@ -346,6 +349,11 @@ def _write(found: Report, html: Path | None, markdown: Path | None) -> None:
             path.write_text(render(found), encoding="utf-8")
         except OSError as error:
             raise UnavailableError("cannot-write", f"cannot write {path}", why=str(error), fix="check the folder") from None
+        _tell_written(path, as_json=as_json)
+
+
+def _tell_written(path: Path, *, as_json: bool) -> None:
+    typer.echo(f"wrote {path}", err=as_json)
 
 
 app.command()(attest)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from tidegate.cli.console import Json, flags, next_command, print_json
-from tidegate.errors import NotFoundError, TidegateError, UsageError
-from tidegate.gate import load_check_policy, parse_model_policy
-from tidegate.settings import FILE, load_project
+from tidegate.errors import TidegateError
+from tidegate.gate import parse_check_policy, parse_model_policy, read_policy_file
+from tidegate.settings import FILE, load_project, table_at
 
 
 class _Found(NamedTuple):
@@ -48,12 +47,12 @@ def validate(
 def _of_file(path: Path) -> _Found:
     """A project's file has a table ``models``, or ``tool.tidegate``; any other is the policy of a file of predictions."""
     try:
-        table = _read(path)
+        table = read_policy_file(path)
     except TidegateError as error:
         return _Found(str(path), [], [error.as_dict()])
     if path.name not in {FILE, "pyproject.toml"} and "models" not in table:
         try:
-            return _Found(str(path), [load_check_policy(path).candidate], [])
+            return _Found(str(path), [parse_check_policy(table).candidate], [])
         except TidegateError as error:
             return _Found(str(path), [], [error.as_dict()])
     errors: list[dict[str, str]] = []
@@ -62,23 +61,16 @@ def _of_file(path: Path) -> _Found:
             load_project(path.resolve().parent)
         except TidegateError as error:
             errors.append(error.as_dict())
-    tables: Any = table if path.name != "pyproject.toml" else table.get("tool", {}).get("tidegate", {})
+    try:
+        tables = table_at(table, "tool", "tidegate") if path.name == "pyproject.toml" else table
+        policies = table_at(tables, "models")
+    except TidegateError as error:
+        return _Found(str(path), [], [error.as_dict()])
     names: list[str] = []
-    for name, policy in tables.get("models", {}).items():
+    for name, policy in policies.items():
         try:
-            parse_model_policy(name, policy)
+            parse_model_policy(name, policy, tables.get("roles"))
             names.append(name)
         except TidegateError as error:
             errors.append(error.as_dict())
     return _Found(str(path), names, errors)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise NotFoundError(
-            "policy-not-found", f"no policy file {path}", fix="check its path, or write one: docs/reference/gate-policy.md"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError("bad-toml", f"{path} is not valid TOML", why=str(error), fix="mend the line that is named") from None

@@ -5,22 +5,28 @@
 
 from tidegate.gate.attestation import require_signing_key, store_attestation, verify_attestation
 from tidegate.gate.before import find_loosening, find_loosening_of_file
-from tidegate.gate.case import History
+from tidegate.gate.case import History, Subject
 from tidegate.gate.check import check
 from tidegate.gate.judge import Judgement, Rehearsal, judge, rehearse
 from tidegate.gate.loosening import loosened
 from tidegate.gate.metrics import importable, is_target
 from tidegate.gate.origins import find_diffs
 from tidegate.gate.plan import Plan, ToLabel, plan_evaluation
-from tidegate.gate.policy import load_check_policy, parse_check_policy, parse_model_policy, policy_digest
+from tidegate.gate.policy import (
+    asks_anchor,
+    load_check_policy,
+    parse_check_policy,
+    parse_model_policy,
+    policy_digest,
+    read_policy_file,
+)
 from tidegate.gate.receipt import (
-    find_receipt,
-    list_receipts,
     make_receipt,
     read_policy,
     read_receipt,
     read_report,
     receipt_key,
+    receipts_in,
     store_receipt,
 )
 from tidegate.gate.render import page_policy, render_html, render_markdown, render_rich, render_text, sticky_marker
@@ -34,17 +40,17 @@ __all__ = [
     "Plan",
     "Rehearsal",
     "SelfTest",
+    "Subject",
     "ToLabel",
+    "asks_anchor",
     "check",
     "find_diffs",
     "find_loosening",
     "find_loosening_of_file",
-    "find_receipt",
     "find_wear",
     "importable",
     "is_target",
     "judge",
-    "list_receipts",
     "load_check_policy",
     "loosened",
     "make_receipt",
@@ -55,9 +61,11 @@ __all__ = [
     "plan_evaluation",
     "policy_digest",
     "read_policy",
+    "read_policy_file",
     "read_receipt",
     "read_report",
     "receipt_key",
+    "receipts_in",
     "rehearse",
     "render_html",
     "render_markdown",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tidegate.gate.metrics.metric import MIN_CLUSTERS
 from tidegate.gate.render.lines import Line, named, needed, rule_line, shown_gain, signed, slice_lines
-from tidegate.gate.wording import about, listed, rounded
+from tidegate.gate.wording import about, capital, listed, noun_of, rounded
 from tidegate.records.report import RuleResult
 from tidegate.records.verdict import Verdict
 
@@ -17,17 +17,27 @@ _WRONG_LABELS = 0.033
 """Of ten much used test sets at least this share of the labels is wrong (Northcutt, Athalye & Mueller, NeurIPS Datasets 2021)."""
 
 
-def advise(verdict: Verdict, rules: list[RuleResult], *, rows: int, clusters: int | None, noun: str = "rows") -> list[str]:
-    """At most twelve sentences, the most telling first. ``noun``: what one piece of evidence is called."""
+def advise(verdict: Verdict, rules: list[RuleResult], *, rows: int, clusters: int | None, task: str = "") -> list[str]:
+    """At most twelve sentences, the most telling first."""
     said: list[str] = []
     if verdict is Verdict.INVALID:
         said.append("Mend what is wrong with the evidence and judge again: nothing was concluded about the candidate.")
     if verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE}:
-        said += [sentence for rule in rules if rule.verdict is Verdict.FAIL for sentence in _failed(rule, rows)]
-        said += [sentence for rule in rules if rule.verdict is Verdict.INCONCLUSIVE for sentence in _open(rule, rows, noun)]
+        said += [
+            sentence
+            for rule in rules
+            if rule.verdict is Verdict.FAIL
+            for sentence in _failed(rule, rows, noun_of(task, rule.test))
+        ]
+        said += [
+            sentence
+            for rule in rules
+            if rule.verdict is Verdict.INCONCLUSIVE
+            for sentence in _open(rule, rows, noun_of(task, rule.test))
+        ]
         if clusters is not None and clusters < MIN_CLUSTERS:
             said.append(
-                f"Collect rows of at least {MIN_CLUSTERS - clusters} more clusters: more rows of the same {clusters} add next to nothing."
+                f"Collect {noun_of(task)} of at least {MIN_CLUSTERS - clusters} more clusters: more {noun_of(task)} of the same {clusters} add next to nothing."
             )
     if verdict is Verdict.PASS:
         said += _closest(rules, rows)
@@ -35,44 +45,52 @@ def advise(verdict: Verdict, rules: list[RuleResult], *, rows: int, clusters: in
     return [*list(dict.fromkeys(said))[: MOST - len(tipping)], *tipping]
 
 
-def _failed(rule: RuleResult, rows: int) -> list[str]:
+def _failed(rule: RuleResult, rows: int, noun: str) -> list[str]:
     stopped = [each for each in slice_lines(rule) if each.verdict is Verdict.FAIL]
     if stopped:
         first = stopped[0]
+        bound = signed(first.bound) if first.bound else "0"
         there = (
-            f"On {first.name} its gain is {shown_gain(first.gain)}, the bound is {signed(first.bound) if first.bound else '0'}."
+            f" On {first.name} its gain is {shown_gain(first.gain)}, the bound is {bound}." if first.gain.low is not None else ""
         )
-        return [f"{named(rule)} is stopped by {_listed(stopped)}. {there} Look first at what the candidate gets wrong there."]
+        return [
+            f"{named(rule)} is stopped by {_listed(stopped, noun)}.{there} Look first at what the candidate gets wrong there."
+        ]
     if rule.shown:
         keys = ", ".join(row.key for row in rule.shown[:_NAMED])
         return [f"{named(rule)}: mend {keys}{' and others' if len(rule.shown) > _NAMED else ''}."]
     found = needed(rule, rule_line(rule, rows))
     if not found:
         return [f"{named(rule)}: {rule.reason.rstrip('.')}."]
-    return [f"{named(rule)} fails: {found}. More rows will not change that; another candidate may."]
+    return [f"{named(rule)} fails: {found}. More {noun} will not change that; another candidate may."]
 
 
 def _open(rule: RuleResult, rows: int, noun: str) -> list[str]:
-    unsettled = [each for each in slice_lines(rule) if each.verdict is Verdict.INCONCLUSIVE]
+    unsettled = [each for each in _must_hold(rule) if each.verdict is Verdict.INCONCLUSIVE]
     few = f"Collect about {about(rule.more_rows)} more {noun} like these" if rule.more_rows else ""
     if unsettled:
-        said = few or "Collect more rows of those slices"
-        return [f"{said}: {named(rule)} is open on {_listed(unsettled)}. Rows of these slices alone would do."]
+        said = few or f"Collect more {noun} of those slices"
+        return [f"{said}: {named(rule)} is open on {_listed(unsettled, noun)}. {capital(noun)} of these slices alone would do."]
     found = needed(rule, rule_line(rule, rows))
     if not found:
         return [f"{few}: {rule.reason.rstrip('.')}." if few else f"{named(rule)}: {rule.reason.rstrip('.')}."]
     return [f"{few}: they would probably settle {named(rule)}; {found}." if few else f"{named(rule)} is open: {found}."]
 
 
-def _listed(lines: list[Line]) -> str:
-    return listed([f"{line.name} ({line.rows:,} rows)" for line in lines], _NAMED)
+def _must_hold(rule: RuleResult) -> list[Line]:
+    """The slices that must themselves be shown to hold: not those that only must not be proven worse."""
+    return [] if rule.slice_mode == "none_worse" else slice_lines(rule)
+
+
+def _listed(lines: list[Line], noun: str) -> str:
+    return listed([f"{line.name} ({line.rows:,} {noun})" for line in lines], _NAMED)
 
 
 def _closest(rules: list[RuleResult], rows: int) -> list[str]:
-    """The rule whose interval clears its bound by the least of its own width. Slices that only had to be not proven worse do not count."""
+    """The rule whose interval clears its bound by the least of its own width."""
     room: list[tuple[float, Line, RuleResult]] = []
     for rule in rules:
-        for line in (rule_line(rule, rows), *slice_lines(rule)):
+        for line in (rule_line(rule, rows), *_must_hold(rule)):
             gain = line.gain
             if gain.low is not None and gain.high is not None and gain.high > gain.low and gain.low >= line.bound:
                 room.append(((gain.low - line.bound) / (gain.high - gain.low), line, rule))

@@ -13,13 +13,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tidegate import digest as digests
-from tidegate.errors import BadInputError, IntegrityError, NotFoundError, missing_extra
+from tidegate import pem
+from tidegate.errors import IntegrityError, NotFoundError
 from tidegate.gate.receipt import read_receipt, read_report, receipt_key
 from tidegate.records.receipt import Receipt
 from tidegate.records.report import Report, RuleResult
@@ -90,48 +90,33 @@ def make_statement(receipt: Receipt, digest: str, report: Report) -> bytes:
     )
 
 
-def preauthentication(payload_type: str, payload: bytes) -> bytes:
-    """The bytes that are signed (DSSE v1, PAE)."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-
-
-def sign(statement: bytes, key: str) -> Envelope:
+def sign(statement: bytes, key: str, payload_type: str = PAYLOAD) -> Envelope:
     """The statement in an envelope, signed. ``key`` is a private key in PEM, or the path of one.
 
     Raises:
         BadInputError: it is no such key, or it is locked by a password.
         UnavailableError: the extra ``sign`` is not installed.
     """
-    private: Any = _load(key, private=True)
-    message = preauthentication(PAYLOAD, statement)
-    signature: bytes = private.sign(message) if _is_edwards(private) else private.sign(message, _ecdsa())
-    one = Signature(sig=base64.b64encode(signature).decode(), keyid=_key_id(private.public_key()))
-    return Envelope(payload=base64.b64encode(statement).decode(), payload_type=PAYLOAD, signatures=[one])
+    private = pem.load_private_key(key)
+    signature = pem.sign(private, pem.preauthentication(payload_type, statement))
+    one = Signature(sig=base64.b64encode(signature).decode(), keyid=pem.der_id(private.public_key()))
+    return Envelope(payload=base64.b64encode(statement).decode(), payload_type=payload_type, signatures=[one])
 
 
-def verify(envelope: Envelope, key: str) -> bytes:
+def verify(envelope: Envelope, key: str, payload_type: str = PAYLOAD) -> bytes:
     """The statement of an envelope that the public ``key`` (PEM, or its path) has signed.
 
     Raises:
         IntegrityError: no signature in it is of this key.
         BadInputError: it is no such key.
     """
-    public: Any = _load(key, private=False)
-    invalid = _exceptions().InvalidSignature
-    if envelope.payload_type != PAYLOAD:
-        raise _not_signed(f"it holds {envelope.payload_type}, not {PAYLOAD}")
-    try:
-        payload = _decode(envelope.payload)
-        signatures = [_decode(item.sig) for item in envelope.signatures]
-    except (binascii.Error, ValueError) as error:
-        raise _not_signed(str(error)) from None
-    message = preauthentication(envelope.payload_type, payload)
-    for signature in signatures:
-        try:
-            public.verify(signature, message) if _is_edwards(public) else public.verify(signature, message, _ecdsa())
-        except invalid:
-            continue
+    public = pem.load_public_key(key)
+    if envelope.payload_type != payload_type:
+        raise _not_signed(f"it holds {envelope.payload_type}, not {payload_type}")
+    payload = _decode(envelope.payload)
+    signatures = [_decode(item.sig) for item in envelope.signatures]
+    message = pem.preauthentication(envelope.payload_type, payload)
+    if any(pem.is_signed(public, signature, message) for signature in signatures):
         return payload
     raise _not_signed(f"none of its {len(signatures)} signatures is of this key")
 
@@ -144,15 +129,17 @@ def require_signing_key(key: str) -> None:
         UnavailableError: the extra ``sign`` is not installed.
     """
     if key:
-        _load(key, private=True)
+        pem.load_private_key(key)
 
 
 def store_attestation(bucket: Bucket, model: str, digest: str, key: str = "") -> Envelope | bytes:
     """Stores the statement of a stored receipt, and with ``key`` its envelope, unless they are there; returns what is there.
 
+    Whose signature an envelope carries is not looked at: ``verify_attestation`` does.
+
     Raises:
         NotFoundError: there is no such receipt.
-        IntegrityError: receipt or report were changed.
+        IntegrityError: receipt or report were changed, or the envelope that is there holds another statement.
         BadInputError: the key cannot be used.
     """
     statement = _statement(bucket, model, digest)
@@ -160,7 +147,12 @@ def store_attestation(bucket: Bucket, model: str, digest: str, key: str = "") ->
     place = receipt_key(model, digest, ".dsse.json")
     if key and bucket.find(place) is None:
         bucket.put_if_absent(place, digests.canonical(sign(statement, key)))
-    return find_envelope(bucket, model, digest) or statement
+    envelope = find_envelope(bucket, model, digest)
+    if envelope is None:
+        return statement
+    if _decode(envelope.payload) != statement:
+        raise _not_signed("the envelope beside the receipt says something else than the receipt and its report")
+    return envelope
 
 
 def find_envelope(bucket: Bucket, model: str, digest: str) -> Envelope | None:
@@ -173,7 +165,7 @@ def find_envelope(bucket: Bucket, model: str, digest: str) -> Envelope | None:
     if blob is None:
         return None
     try:
-        return msgspec.json.decode(blob.data, type=Envelope)
+        return digests.parsed(blob.data, Envelope)
     except msgspec.MsgspecError as error:
         raise _not_signed(f"the envelope cannot be read: {error}") from None
 
@@ -218,63 +210,12 @@ def _not_signed(why: str) -> IntegrityError:
 
 
 def _decode(text: str) -> bytes:
-    """Standard or URL-safe base64: DSSE lets a verifier meet either."""
-    return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    """Standard or URL-safe base64: DSSE lets a verifier meet either.
 
-
-def _load(key: str, *, private: bool) -> Any:
-    """A key from PEM or from a file of it. No message repeats what stands in it."""
+    Raises:
+        IntegrityError: it is neither.
+    """
     try:
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-    except ImportError:
-        raise missing_extra("sign", "cryptography", "signing receipts") from None
-    kind = "private" if private else "public"
-    try:
-        data = key.encode() if "-----BEGIN" in key else Path(key).expanduser().read_bytes()
-        found: Any = serialization.load_pem_private_key(data, None) if private else serialization.load_pem_public_key(data)
-    except OSError as error:
-        raise _bad_key(f"the file cannot be read: {error.strerror}", kind) from None
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is locked by a password
-        raise _bad_key(f"it is no {kind} key in PEM, or it is locked by a password", kind) from None
-    curves = (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)
-    if isinstance(found, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey) or (
-        isinstance(found, curves) and isinstance(found.curve, ec.SECP256R1)
-    ):
-        return found
-    raise _bad_key("it is a key of another kind", kind)
-
-
-def _bad_key(why: str, kind: str) -> BadInputError:
-    hint = (
-        "openssl genpkey -algorithm ed25519 -out key.pem"
-        if kind == "private"
-        else "openssl pkey -in key.pem -pubout -out key.pub"
-    )
-    return BadInputError(
-        "bad-signing-key", f"the {kind} key cannot be used", why=why, fix=f"ECDSA P-256 or Ed25519 in PEM, such as: {hint}"
-    )
-
-
-def _is_edwards(key: Any) -> bool:
-    return type(key).__name__.startswith(("Ed25519", "_Ed25519"))
-
-
-def _ecdsa() -> Any:
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    return ec.ECDSA(hashes.SHA256())
-
-
-def _exceptions() -> Any:
-    from cryptography import exceptions
-
-    return exceptions
-
-
-def _key_id(public: Any) -> str:
-    from cryptography.hazmat.primitives import serialization
-
-    return digests.of_bytes(public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+        return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _not_signed(str(error)) from None

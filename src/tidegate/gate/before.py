@@ -11,6 +11,7 @@ from tidegate.gate.loosening import loosened, loosened_rules
 from tidegate.gate.policy import parse_check_policy, parse_model_policy, policy_digest
 from tidegate.gate.receipt import read_policy, read_receipt
 from tidegate.records.policy import CheckPolicy, ModelPolicy
+from tidegate.settings import table_at
 from tidegate.store.ports import Bucket
 from tidegate.tracking.branch import Beginning, find_beginning
 
@@ -80,9 +81,10 @@ def _since_branch(model: str, policy: ModelPolicy, beginning: Beginning) -> list
     try:
         for name in _FILES:
             table = _toml(beginning.files.get(name, b""))
-            table = table if name == _FILES[0] else table.get("tool", {}).get("tidegate", {})
-            if model in table.get("models", {}):
-                return loosened(parse_model_policy(model, table["models"][model]), policy)
+            table = table if name == _FILES[0] else table_at(table, "tool", "tidegate")
+            policies = table_at(table, "models")
+            if model in policies:
+                return loosened(parse_model_policy(model, policies[model], table.get("roles")), policy)
     except TidegateError as error:
         return [_unreadable(error)]
     return []
@@ -91,7 +93,7 @@ def _since_branch(model: str, policy: ModelPolicy, beginning: Beginning) -> list
 def _toml(data: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError("bad-toml", "it is no TOML", why=str(error)) from None
 
 

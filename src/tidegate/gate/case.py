@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tidegate.errors import UsageError
 from tidegate.frames import Columns, Connection, Relation
 from tidegate.gate.evidence import Evidence
 from tidegate.records.dataset import Snapshot
@@ -59,8 +60,6 @@ class Reads(Protocol):
 class History:
     """What went before a judgement, as whoever keeps the ledger tells it."""
 
-    now: int
-    """us UTC"""
     anchor: ModelVersion | None = None
     """The version that was last proven better, where that is not the champion."""
     wear: Wear | None = None
@@ -83,11 +82,22 @@ class Subject:
     champion: ModelVersion | None
     snapshot: Snapshot
     policy: ModelPolicy
-    gate: GatePolicy
     models: Loads
     datasets: Reads
     now: int
     """us UTC"""
+
+    @property
+    def gate(self) -> GatePolicy:
+        """The policy's gate.
+
+        Raises:
+            UsageError: it declares none.
+        """
+        if self.policy.gate is None:
+            name = self.candidate.name
+            raise UsageError("no-gate", f"no gate is declared for {name}", fix=f"add [models.{name}.gate] to tidegate.toml")
+        return self.policy.gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

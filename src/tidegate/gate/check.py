@@ -8,9 +8,9 @@ from typing import Any
 
 from tidegate.errors import BadInputError, NotFoundError
 from tidegate.gate.evidence import read_evidence
-from tidegate.gate.policy import load_check_policy, parse_check_policy, policy_digest
+from tidegate.gate.policy import check_anchor, load_check_policy, parse_check_policy, policy_digest
 from tidegate.gate.report import Heading, as_problem, build_report, refused, warn_of_loosening
-from tidegate.gate.streaming import MOST_IN_MEMORY, Progress, rows_of_file, stream, why_not_streamed
+from tidegate.gate.streaming import MOST_IN_MEMORY, Progress, footer_of, stream, why_not_streamed
 from tidegate.records.policy import CheckPolicy
 from tidegate.records.report import Report
 
@@ -36,15 +36,18 @@ def check(
 
     Raises:
         NotFoundError: there is no such policy file.
-        UsageError: the policy cannot be understood; the error names the key and the nearest valid one.
+        UsageError: the policy cannot be understood; the error names the key and the nearest valid one. An anchor is given, and no
+            rule is asked against it.
     """
     if not isinstance(policy, CheckPolicy):
         policy = parse_check_policy(policy) if isinstance(policy, Mapping) else load_check_policy(Path(policy))
     given = {"champion": champion, "labels": labels, "anchor": anchor}
     others = {role: frame for role, frame in given.items() if frame is not None}
+    if anchor is not None:
+        check_anchor(policy)
     heading = _heading(source, policy, others)
-    rows = 0 if others else rows_of_file(source) or 0
-    needed = why_not_streamed(policy) if rows > MOST_IN_MEMORY else ""
+    rows, columns = (None if others else footer_of(source)) or (0, [])
+    needed = why_not_streamed(policy, columns) if rows > MOST_IN_MEMORY else ""
     try:
         if rows > MOST_IN_MEMORY and not needed:
             streamed = stream(source, policy, progress=progress)
@@ -59,9 +62,7 @@ def check(
     except (BadInputError, NotFoundError) as error:
         return refused(policy, heading, [as_problem(error)])
     if needed:
-        reading.warn(
-            "rows-in-memory", f"{rows:,} rows were held in memory at once, as {needed}", "give less rows, or other rules"
-        )
+        reading.warn("rows-in-memory", f"{rows:,} rows were held in memory at once, as {needed}", "give less rows, or mend that")
     warn_of_loosening(reading, loosened)
     return build_report(reading, policy, heading)
 

@@ -10,6 +10,7 @@ import numpy as np
 from tidegate.gate.evidence import Evidence
 from tidegate.gate.shown import Sides
 from tidegate.gate.wording import rounded
+from tidegate.models.declared import allowed_text
 from tidegate.records.dataset import ColumnProfile, Snapshot
 from tidegate.records.model import Manifest, Tensor
 from tidegate.records.report import Change, Diffs, Flips
@@ -134,7 +135,9 @@ def _model(before: Origin, after: Origin) -> list[Change]:
 
 def _tensor(tensor: Tensor) -> str:
     shape = "" if tensor.shape in ([-1], [-1, 1]) else f" {tensor.shape}"
-    return f"{tensor.dtype}{shape}{', may be missing' if tensor.nullable else ''}"
+    unit = f" in {tensor.unit}" if tensor.unit else ""
+    allowed = f", {allowed_text(tensor)}" if tensor.allowed else ""
+    return f"{tensor.dtype}{shape}{unit}{allowed}{', may be missing' if tensor.nullable else ''}"
 
 
 def _yes(value: bool) -> str:

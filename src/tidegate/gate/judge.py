@@ -10,10 +10,11 @@ from typing import NamedTuple
 from tidegate import frames
 from tidegate.errors import NotFoundError, TidegateError, UsageError
 from tidegate.frames import Columns
-from tidegate.gate.case import History, Loads, Reads, Subject
-from tidegate.gate.evidence import read_evidence
+from tidegate.gate.case import History, Reads, Subject
+from tidegate.gate.copies import copies_of
+from tidegate.gate.evidence import columns_named, read_evidence
 from tidegate.gate.foreign import foreign
-from tidegate.gate.outputs import ANCHOR, CANDIDATE, CHAMPION, as_patterns, constant, predict
+from tidegate.gate.outputs import ANCHOR, CANDIDATE, CHAMPION, as_patterns, constant, constant_labels, predict
 from tidegate.gate.policy import COMPARING, policy_digest
 from tidegate.gate.report import Heading, as_problem, build_report, refused, warn_of_loosening
 from tidegate.gate.wear import worn, worn_out
@@ -46,16 +47,7 @@ class _Refused(TidegateError):  # noqa: N818 - it ends the preparation, and is n
         self.problems = list(problems)
 
 
-def judge(
-    candidate: ModelVersion,
-    champion: ModelVersion | None,
-    *,
-    snapshot: Snapshot,
-    policy: ModelPolicy,
-    models: Loads,
-    datasets: Reads,
-    history: History,
-) -> Judgement:
+def judge(subject: Subject, history: History) -> Judgement:
     """Compares a candidate with the champion, or with the declared baseline where there is none, on a frozen snapshot.
 
     The candidate's inputs must stand in the snapshot, must be known at prediction time by its contract, and cannot be the
@@ -65,31 +57,21 @@ def judge(
     Raises:
         UsageError: the policy has no gate.
     """
-    gate = _gate_of(policy, candidate.name)
+    candidate, champion, snapshot, gate = subject.candidate, subject.champion, subject.snapshot, subject.gate
     rival = champion.ref if champion else history.champion or _baseline_name(gate.baseline)
     heading = Heading(
         title=f"{candidate.ref} against {rival or 'nothing'} on {snapshot.ref}",
         candidate=candidate.ref,
         champion=rival,
         snapshot=snapshot.ref,
-        policy_digest=policy_digest(policy),
+        policy_digest=policy_digest(subject.policy),
         anchor=history.anchor.ref if history.anchor else "",
     )
     columns: Columns = {}
-    check = _as_check(policy, gate, bool(rival), history.anchor is not None)
-    subject = Subject(
-        candidate=candidate,
-        champion=champion,
-        snapshot=snapshot,
-        policy=policy,
-        gate=gate,
-        models=models,
-        datasets=datasets,
-        now=history.now,
-    )
+    check = _as_check(subject.policy, gate, bool(rival), history.anchor is not None)
     try:
         _refuse_known(gate, snapshot, history)
-        _refuse_unfair(candidate, snapshot, policy, gate, datasets, rival)
+        _refuse_unfair(subject, rival)
         columns = _predictions(subject, history.anchor)
         reading = read_evidence(columns, as_patterns(check, columns))
         if champion is None:
@@ -101,10 +83,10 @@ def judge(
     warn_of_loosening(reading, history.loosened)
     tired = worn(history.wear, snapshot.ref) if history.wear else None
     reading.warnings += [tired] if tired else []
-    unknown = _unknown_training(candidate, datasets)
+    unknown = _unknown_training(candidate, subject.datasets)
     if unknown:
         reading.warn("lineage-unknown", f"leakage could not be ruled out: {unknown}", "train by a pipeline, or give trained_on")
-    if champion is not None and _trained_on(champion, snapshot, datasets):
+    if champion is not None and _trained_on(champion, snapshot, subject.datasets):
         reading.warn(
             "champion-saw-snapshot",
             f"{champion.ref} was trained on {snapshot.ref}, which flatters it",
@@ -113,43 +95,18 @@ def judge(
     return Judgement(build_report(reading, check, heading, subject, history), columns)
 
 
-def rehearse(
-    candidate: ModelVersion,
-    champion: ModelVersion | None,
-    *,
-    snapshot: Snapshot,
-    policy: ModelPolicy,
-    models: Loads,
-    datasets: Reads,
-    now: int,
-) -> Rehearsal:
+def rehearse(subject: Subject) -> Rehearsal:
     """Predicts as ``judge`` does and judges nothing: for plans and self-tests. Labels may be missing.
 
     Raises:
         UsageError: the policy has no gate.
         TidegateError: there is no fair comparison, or something cannot be read or predicted; the first problem is told.
     """
-    gate = _gate_of(policy, candidate.name)
+    gate, champion = subject.gate, subject.champion
     rival = champion.ref if champion else _baseline_name(gate.baseline)
-    _refuse_unfair(candidate, snapshot, policy, gate, datasets, rival)
-    subject = Subject(
-        candidate=candidate,
-        champion=champion,
-        snapshot=snapshot,
-        policy=policy,
-        gate=gate,
-        models=models,
-        datasets=datasets,
-        now=now,
-    )
+    _refuse_unfair(subject, rival)
     columns = _predictions(subject, None)
-    return Rehearsal(columns, as_patterns(_as_check(policy, gate, bool(rival), False), columns))
-
-
-def _gate_of(policy: ModelPolicy, model: str) -> GatePolicy:
-    if policy.gate is None:
-        raise UsageError("no-gate", f"no gate is declared for {model}", fix=f"add [models.{model}.gate] to tidegate.toml")
-    return policy.gate
+    return Rehearsal(columns, as_patterns(_as_check(subject.policy, gate, bool(rival), False), columns))
 
 
 def _as_check(policy: ModelPolicy, gate: GatePolicy, with_champion: bool, with_anchor: bool) -> CheckPolicy:
@@ -189,10 +146,10 @@ def _refuse_known(gate: GatePolicy, snapshot: Snapshot, history: History) -> Non
         raise _Refused(*problems)
 
 
-def _refuse_unfair(
-    candidate: ModelVersion, snapshot: Snapshot, policy: ModelPolicy, gate: GatePolicy, datasets: Reads, rival: str
-) -> None:
+def _refuse_unfair(subject: Subject, rival: str) -> None:
     """Refuses what cannot be a fair comparison, before anything is computed."""
+    candidate, snapshot, policy, gate = subject.candidate, subject.snapshot, subject.policy, subject.gate
+    datasets = subject.datasets
     problems: list[Problem] = []
     if candidate.manifest.task not in {policy.task, "unknown"}:
         what = f"{candidate.ref} is a model for {candidate.manifest.task}, the policy is for {policy.task}"
@@ -206,11 +163,12 @@ def _refuse_unfair(
         what = f"leakage: {candidate.ref} was trained on {snapshot.ref}, the very rows that it is judged by"
         problems.append(Problem(code="leakage", what=what, fix="train on other rows, or judge on a newer snapshot"))
     inputs = candidate.manifest.signature.input_names
-    if gate.label in inputs:
-        what = f"{candidate.ref} takes {gate.label}, which is the label itself"
+    labels = columns_named(gate.label, inputs)
+    if labels:
+        what = f"{candidate.ref} takes {', '.join(labels)}, which is the label itself"
         problems.append(Problem(code="label-is-input", what=what, fix="train without it: it is what the model shall tell"))
     contract = datasets.contract(snapshot)
-    peeked = sorted((set(inputs) - {gate.label}) & contract.later_columns) if contract else []
+    peeked = sorted((set(inputs) - set(labels)) & contract.later_columns) if contract else []
     if peeked:
         what = (
             f"{candidate.ref} takes {', '.join(peeked)}, which by the contract of {snapshot.ref} is not known at prediction time"
@@ -255,22 +213,36 @@ def _predictions(subject: Subject, anchor: ModelVersion | None) -> Columns:
     candidate, champion, snapshot, gate = subject.candidate, subject.champion, subject.snapshot, subject.gate
     versions = {CANDIDATE: candidate, CHAMPION: champion, ANCHOR: anchor}
     inputs = [(version, version.manifest.signature.input_names) for version in versions.values() if version]
-    named = [gate.label, gate.key, gate.cluster, gate.weight, gate.baseline.column if gate.baseline and not champion else ""]
+    baseline = gate.baseline if gate.baseline and not champion else None
+    named = [gate.key, gate.cluster, gate.weight, gate.query]
     asked = [*gate.explore, *(column for rule in gate.rules for column in (*rule.slices, rule.rows))]
-    kept = dict.fromkeys(name for name in [*named, *asked] if name)
     with frames.connect() as con, foreign("snapshot-unreadable", f"{snapshot.ref} cannot be read"):
         relation = subject.datasets.read(con, snapshot)
-        present = set(relation.columns)
+        present = relation.columns
+        several = [
+            column for name in (gate.label, baseline.column if baseline else "") for column in columns_named(name, present)
+        ]
+        kept = dict.fromkeys([*several, *(name for name in [*named, *asked] if name)])
         for version, names in inputs:
             _refuse_missing(version, names, snapshot, sorted(present))
         wanted = [name for name in dict.fromkeys([*kept, *(name for _, names in inputs for name in names)]) if name in present]
         table = frames.to_columns(relation.project(", ".join(map(frames.quote, wanted))))
     columns = {name: table[name] for name in kept if name in table}
+    _refuse_copies(candidate, gate, table)
     for role, version in versions.items():
         columns |= predict(role, version, table, subject.policy, subject.models) if version is not None else {}
-    if champion is None and gate.baseline is not None:
-        columns |= _baseline(gate, gate.baseline, subject.policy, table)
+    if baseline is not None:
+        columns |= _baseline(gate, baseline, subject.policy, table, candidate.manifest.classes)
     return columns
+
+
+def _refuse_copies(candidate: ModelVersion, gate: GatePolicy, table: Columns) -> None:
+    inputs = {name: table[name] for name in candidate.manifest.signature.input_names}
+    for label in columns_named(gate.label, table):
+        copies = copies_of(table[label], inputs)
+        if copies:
+            what = f"{candidate.ref} takes {', '.join(copies)}, which on every evaluation row is the label {label} itself"
+            raise _Refused(Problem(code="label-is-input", what=what, fix="train without it: it is what the model shall tell"))
 
 
 def _refuse_missing(version: ModelVersion, names: list[str], snapshot: Snapshot, present: list[str]) -> None:
@@ -285,14 +257,20 @@ def _refuse_missing(version: ModelVersion, names: list[str], snapshot: Snapshot,
         )
 
 
-def _baseline(gate: GatePolicy, baseline: BaselineModel, policy: ModelPolicy, table: Columns) -> Columns:
+def _baseline(gate: GatePolicy, baseline: BaselineModel, policy: ModelPolicy, table: Columns, classes: list[str]) -> Columns:
     """What the first version must beat."""
     if baseline.kind == "column":
-        if baseline.column not in table:
+        found = columns_named(baseline.column, table)
+        if not found:
             raise _Refused(
                 Problem(code="column-missing", what=f"the baseline column {baseline.column!r} is missing", fix="mend the policy")
             )
-        return {CHAMPION: table[baseline.column]}
+        if found == [baseline.column]:
+            return {CHAMPION: table[baseline.column]}
+        head, _, tail = baseline.column.partition("*")
+        return {f"{CHAMPION}: {name[len(head) : len(name) - len(tail)]}": table[name] for name in found}
+    if policy.task == "multilabel":
+        return constant_labels(CHAMPION, table, gate.label, baseline, classes)
     if gate.label not in table:
         raise _Refused(Problem(code="column-missing", what=f"the label column {gate.label!r} is missing", fix="mend the policy"))
     return constant(CHAMPION, table[gate.label], baseline, policy.task)

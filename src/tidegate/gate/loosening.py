@@ -13,7 +13,7 @@ import msgspec
 from tidegate.clock import parse_duration
 from tidegate.errors import TidegateError
 from tidegate.gate.metrics import parse_metric
-from tidegate.records.policy import CheckPolicy, GatePolicy, ModelPolicy, ReleasePolicy, Rule
+from tidegate.records.policy import AutoApproval, CheckPolicy, GatePolicy, ModelPolicy, ReleasePolicy, Rule
 
 _Weaker = Callable[[Any, Any], bool]
 _Policy = GatePolicy | CheckPolicy
@@ -30,7 +30,7 @@ _NEVER_DECIDES = {"explore", "rules", "owner", "monitoring", "retrain", "serving
 def loosened(before: ModelPolicy, after: ModelPolicy) -> list[str]:
     """In which ways ``after`` asks for less than ``before``, in sentences; empty when it asks for at least as much.
 
-    Looked at is what a promotion depends on: the task, the gate, the approvals, and whether packages may run code.
+    Looked at is what a promotion depends on: the task, the gate, the approvals, and whether packages may run code or go unsigned.
     """
     found = _of_fields(before, after, {})
     if before.gate is not None and after.gate is not None:
@@ -40,6 +40,11 @@ def loosened(before: ModelPolicy, after: ModelPolicy) -> list[str]:
     found += _of_release(before.release, after.release)
     if after.serving.allow_code and not before.serving.allow_code:
         found.append("serving.allow_code was switched on: packages may run code")
+    trusted, wanted = set(before.serving.signed_by), set(after.serving.signed_by)
+    if trusted and (not wanted or wanted - trusted):
+        found.append(
+            "serving.signed_by asks for other signatures, or for none: packages may be served that nobody trusted signed"
+        )
     return found
 
 
@@ -60,7 +65,7 @@ def loosened_rules(before: _Policy, after: _Policy, task: str) -> list[str]:
 
 
 def _of_release(before: ReleasePolicy, after: ReleasePolicy) -> list[str]:
-    found = _of_fields(before, after, {"approvals": _less, "approval_lifetime": _longer, "approvers": _more_people}, "release.")
+    found = _of_fields(before, after, _RELEASE, "release.")
     return [text if "approvers" not in text else f"{text}: more people may approve" for text in found]
 
 
@@ -140,7 +145,7 @@ def _became(key: str, before: object, after: object) -> str:
 
 
 def _shown(value: object) -> str:
-    if value is None or value in ("", []):
+    if value is None or value in ("", [], {}):
         return "nothing"
     if isinstance(value, list):
         return ", ".join(map(str, value))
@@ -194,6 +199,33 @@ def _less_alike(before: float | None, after: float | None) -> bool:
     return before is not None and (after is None or after > before)
 
 
+def _fewer_of_a_role(before: dict[str, int], after: dict[str, int]) -> bool:
+    return any(after.get(role, 0) < count for role, count in before.items())
+
+
+def _more_with_a_role(before: dict[str, list[str]], after: dict[str, list[str]]) -> bool:
+    return any(not set(after.get(role, ())) <= set(people) for role, people in before.items())
+
+
+def _added(before: list[str], after: list[str]) -> bool:
+    return not set(after) <= set(before)
+
+
+def _lets_more_pass(before: AutoApproval | None, after: AutoApproval | None) -> bool:
+    if after is None:
+        return False
+    return before is None or any(getattr(after, key) > getattr(before, key) for key in AutoApproval.__struct_fields__)
+
+
+_RELEASE: dict[str, _Weaker] = {
+    "approvals": _less,
+    "approval_lifetime": _longer,
+    "approvers": _more_people,
+    "quorum": _fewer_of_a_role,
+    "roles": _more_with_a_role,
+    "break_glass": _added,
+    "auto": _lets_more_pass,
+}
 _GATE: dict[str, _Weaker] = {
     "confidence": _less,
     "receipt_lifetime": _longer,

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from tidegate.errors import BadInputError
 from tidegate.frames import Columns
 from tidegate.gate.case import Loads
+from tidegate.gate.evidence import label_shares
 from tidegate.gate.foreign import foreign
+from tidegate.gate.stability import refuse_unstable
+from tidegate.models.outputs import VALUES
 from tidegate.records.model import ModelVersion
-from tidegate.records.policy import BaselineModel, CheckPolicy, ModelPolicy
+from tidegate.records.policy import BaselineModel, CheckPolicy, ModelPolicy, Task
 
 CANDIDATE = "prediction of the candidate"
 CHAMPION = "prediction of the champion"
@@ -22,26 +25,39 @@ ANCHOR = "prediction of the anchor"
 OUTPUTS = {"binary": "probability", "multiclass": "label", "regression": "prediction"}
 """The output of a task that metrics are computed from."""
 PROBABILITIES = "probabilities"
-"""The output that holds a column for each class."""
+"""The output that holds a column for each class or label."""
 
 
 def predict(role: str, version: ModelVersion, table: Columns, policy: ModelPolicy, models: Loads) -> Columns:
     """What a version predicts for the rows of ``table``: a column ``role``, or ``role: CLASS`` for every class.
 
     Raises:
-        BadInputError: it fails, or gives another number of answers than there are rows.
+        BadInputError: it fails, gives another number of answers than there are rows, or another answer when it is asked again.
     """
+    classes = version.manifest.classes
     with foreign("prediction-failed", f"{version.ref} cannot predict the evaluation rows"):
         predictor = models.load(version, allow_code=policy.serving.allow_code)
-        outputs = predictor.predict({name: table[name] for name in version.manifest.signature.input_names})
-        rows, classes = len(next(iter(table.values()))), version.manifest.classes
-        if policy.task == "multiclass" and classes and PROBABILITIES in outputs:
-            shares = _shaped(version, np.asarray(outputs[PROBABILITIES]), rows, len(classes))
-            return _by_class(role, {name: shares[:, place] for place, name in enumerate(classes)})
-        values = _shaped(version, np.asarray(outputs[OUTPUTS[policy.task]]), rows, 1).reshape(rows)
+
+        def ask(columns: Columns) -> NDArray[Any]:
+            return _answers(version, policy.task, predictor.predict(columns), len(next(iter(columns.values()))))
+
+        inputs = {name: table[name] for name in version.manifest.signature.input_names}
+        values = ask(inputs)
+        refuse_unstable(version.ref, ask, inputs, values)
+        if policy.task == "multilabel" or values.shape[1] > 1:
+            return _by_class(role, {name: values[:, place] for place, name in enumerate(classes)})
+        values = values.reshape(len(values))
         if policy.task != "multiclass":
             return {role: values}
         return {role: np.asarray(classes, dtype=object)[values.astype(np.int64)] if classes else as_text(values)}
+
+
+def _answers(version: ModelVersion, task: Task, outputs: Columns, rows: int) -> NDArray[Any]:
+    """[rows, width]: a column for each class or label where there are probabilities of them, else one."""
+    classes = version.manifest.classes
+    if task == "multilabel" or (task == "multiclass" and classes and PROBABILITIES in outputs):
+        return _shaped(version, np.asarray(outputs[PROBABILITIES]), rows, len(classes))
+    return _shaped(version, np.asarray(outputs[OUTPUTS.get(task) or VALUES[task]]), rows, 1)
 
 
 def _shaped(version: ModelVersion, values: NDArray[Any], rows: int, width: int) -> NDArray[Any]:
@@ -73,6 +89,22 @@ def constant(role: str, labels: NDArray[Any], baseline: BaselineModel, task: str
     known = known[~np.isnan(known)]
     value = baseline.value if baseline.value is not None else float(known.mean()) if known.size else 0.0
     return {role: np.full(size, value, dtype=np.float64)}
+
+
+def constant_labels(role: str, columns: Columns, label: str, baseline: BaselineModel, names: list[str]) -> Columns:
+    """The same of several labels: its value for each of them, else the share of these very rows that have it.
+
+    ``names`` are those of the candidate's labels: what the places of a list of 0 and 1 stand for.
+
+    Raises:
+        BadInputError: there is no such label, or it is one value per row.
+    """
+    shares, named = label_shares(columns, label)
+    if not named and len(names) == len(shares):
+        shares = dict(zip(names, shares.values(), strict=True))
+    rows = len(next(iter(columns.values())))
+    value = baseline.value
+    return _by_class(role, {name: np.full(rows, share if value is None else value) for name, share in shares.items()})
 
 
 def as_patterns(check: CheckPolicy, columns: Columns) -> CheckPolicy:

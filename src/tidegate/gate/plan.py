@@ -7,7 +7,7 @@ disagreements need labels. For other metrics the spread comes from the rows that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from math import ceil, isfinite, sqrt
 from typing import Any, NamedTuple
 
@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from tidegate import frames
 from tidegate.errors import BadInputError, UsageError
 from tidegate.frames import Columns
-from tidegate.gate.evidence import Evidence, read_evidence
+from tidegate.gate.evidence import Evidence, columns_named, read_evidence
 from tidegate.gate.metrics import Metric, parse_metric, shortage
 from tidegate.gate.metrics.metric import MIN_ROWS
+from tidegate.gate.metrics.support import support_of
 from tidegate.gate.policy import MEASURED
 from tidegate.gate.right import decided
 from tidegate.gate.rules.bound import Ask, allowed, ask, ask_slice, tidy
 from tidegate.gate.rules.parts import generator
+from tidegate.gate.wording import noun_of
 from tidegate.records.policy import CheckPolicy, Rule
 from tidegate.stats.estimate import critical
 from tidegate.stats.power import POWER, detectable, paired_detectable, paired_null, power_at, power_each, rows_for
@@ -40,11 +42,11 @@ class PlannedRule(msgspec.Struct, frozen=True, kw_only=True):
     where: str
     """Empty: all rows. Else such as ``origin = EWR``."""
     rows: int
-    """Rows there are of it now, labelled or not."""
+    """How many there are of it now, labelled or not; counted in the plan's ``noun``, like all figures here."""
     basis: str
-    """Where the spread comes from: ``disagreements``, ``labelled rows``, or ``unknown``."""
+    """Where the spread comes from: ``disagreements``, ``labelled rows`` (or queries), ``scores``, or ``unknown``."""
     spread: float | None
-    """Standard error of the gain times the root of the rows."""
+    """Standard error of the gain times the root of ``rows``."""
     distance: float | None
     """How far the truth is taken to lie on the good side of the bound."""
     power: float | None
@@ -54,12 +56,14 @@ class PlannedRule(msgspec.Struct, frozen=True, kw_only=True):
     rows_needed: int | None
     """Of the whole set."""
     labels_needed: int | None
-    """Of the whole set. Where only disagreements count it is far less than the rows."""
+    """Of the whole set. Where only disagreements count it is far less than the rows; scores need none."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The plan of an evaluation. ``alpha`` is one-sided; each of ``parts`` rules and slices needs ``power_each``."""
 
+    noun: str
+    """What is counted: ``rows``, ``queries`` of a ranking, ``items`` of scores."""
     rows: int
     labelled: int
     alpha: float
@@ -103,6 +107,7 @@ class _Sight(NamedTuple):
     margin: float
 
 
+@np.errstate(all="ignore")  # as in a report
 def plan_evaluation(source: Any, policy: CheckPolicy, *, power: float = POWER) -> tuple[Plan, ToLabel]:
     """Plans the rules of ``policy`` on a frame or file of predictions, whose label column may be empty or missing.
 
@@ -131,8 +136,9 @@ def plan_evaluation(source: Any, policy: CheckPolicy, *, power: float = POWER) -
     labels = [rule.labels_needed for rule in rules]
     wanted = ~known if differing is None or not only else differing & ~known
     chosen = Plan(
-        rows=everything.rows if policy.task == "scores" else len(known),
-        labelled=everything.rows if policy.task == "scores" else int(known.sum()),
+        noun=noun_of(policy.task),
+        rows=_count(everything),
+        labelled=_labelled_count(everything, known),
         alpha=alpha,
         power=power,
         parts=len(parts),
@@ -144,26 +150,16 @@ def plan_evaluation(source: Any, policy: CheckPolicy, *, power: float = POWER) -
         only_disagreements=only,
         sentence="",
     )
-    return msgspec.structs.replace(chosen, sentence=_sentence(chosen, policy.task)), _to_label(wanted, columns, policy)
+    return msgspec.structs.replace(chosen, sentence=_sentence(chosen)), _to_label(wanted, columns, policy)
 
 
 def _columns(source: Any, policy: CheckPolicy) -> Columns:
     with frames.connect() as con:
         relation = frames.relation(con, source)
-        missing = [name for name in (policy.candidate, policy.champion) if name and not _named(name, relation.columns)]
+        missing = [name for name in (policy.candidate, policy.champion) if name and not columns_named(name, relation.columns)]
         if missing:
             raise BadInputError("column-missing", f"the column {missing[0]!r} is missing", fix="mend the name in the policy")
         return frames.to_columns(relation)
-
-
-def _named(name: str, columns: Iterable[str]) -> list[str]:
-    """The columns that a policy means by ``name``: the one of that name, or those that fit its ``*``."""
-    before, star, after = name.partition("*")
-    return [
-        column
-        for column in columns
-        if column == name or (star and len(column) > len(name) - 1 and column.startswith(before) and column.endswith(after))
-    ]
 
 
 def _rows(columns: Columns) -> int:
@@ -174,12 +170,16 @@ def _labelled(columns: Columns, policy: CheckPolicy) -> NDArray[np.bool_]:
     """[n] which rows have a label. Scores need none: they are the answer themselves."""
     if policy.task == "scores":
         return np.ones(_rows(columns), dtype=np.bool_)
-    known = [_filled(columns[name]) for name in _named(policy.label, columns)]
+    known = [_filled(columns[name]) for name in columns_named(policy.label, columns)]
     return np.logical_and.reduce(known) if known else np.zeros(_rows(columns), dtype=np.bool_)
 
 
 def _filled(values: NDArray[Any]) -> NDArray[np.bool_]:
-    return np.array([value is not None and value == value and value != "" for value in values.tolist()], dtype=np.bool_)  # noqa: PLR0124
+    nested = (np.ndarray, list, dict)
+    return np.array(
+        [value is not None and (isinstance(value, nested) or (value == value and value != "")) for value in values.tolist()],  # noqa: PLR0124
+        dtype=np.bool_,
+    )
 
 
 def _unlabelled(columns: Columns, policy: CheckPolicy) -> Evidence:
@@ -199,12 +199,12 @@ def _invented(columns: Columns, policy: CheckPolicy) -> Columns:
         return {policy.label: np.arange(_rows(columns)) % 2}
     known = np.flatnonzero(_labelled(columns, policy))
     if len(known):
-        return {name: _filled_up(columns[name], int(known[0])) for name in _named(policy.label, columns)}
+        return {name: _filled_up(columns[name], int(known[0])) for name in columns_named(policy.label, columns)}
     if policy.task == "ranking":
         return {policy.label: np.arange(_rows(columns)) % 2}
     before, star, after = policy.candidate.partition("*")
     if star and policy.task == "multiclass":
-        found = _named(policy.candidate, columns)
+        found = columns_named(policy.candidate, columns)
         classes = [name[len(before) : len(name) - len(after)] for name in found]
         return {policy.label: np.array([classes[row % len(classes)] for row in range(_rows(columns))], dtype=object)}
     return {policy.label: columns[policy.candidate]}
@@ -237,11 +237,13 @@ def _parts(policy: CheckPolicy, evidence: Evidence) -> Iterator[_Part]:
 def _planned(part: _Part, policy: CheckPolicy, everything: Evidence, seen: Evidence | None, each: float) -> PlannedRule:
     alpha = (1 - policy.confidence) / 2
     here = _rows_of(part, everything)
-    share = here.rows / everything.rows if everything.rows else 0.0
+    count = _count(here)
+    share = count / _count(everything) if everything.rows else 0.0
     labelled = None if seen is None else _rows_of(part, seen)
     sight = _sight(part, policy, labelled)
     spread = sight.spread if sight else None
-    basis = "unknown" if spread is None else "labelled rows"
+    known = "scores" if policy.task == "scores" else f"labelled {noun_of(policy.task)}"
+    basis = "unknown" if spread is None else known
     disagreeing = _differing(here, part.metric.threshold) if part.metric.is_accuracy and part.rule.test != "floor" else None
     rate = None
     if disagreeing is not None and disagreeing.any() and here.clusters is None and here.weights is None:
@@ -255,20 +257,21 @@ def _planned(part: _Part, policy: CheckPolicy, everything: Evidence, seen: Evide
         null = paired_null(rate, min(max(truth, -rate), rate), truth - distance)
     needed = labels = power = least = None
     if spread is not None and distance is not None and distance > 0 and share > 0:
-        count = rows_for(spread, distance, alpha=alpha, power=each, null=null) / share
-        needed = ceil(count) if count < _MOST else None
-        labels = None if needed is None else ceil(needed * rate) if rate is not None else needed
-    if spread and distance is not None and here.rows:
-        power = power_at(spread, distance, here.rows, alpha=alpha, null=null)
-    if spread and here.rows:
-        least = detectable(spread, here.rows, alpha=alpha, power=each)
+        wanted = rows_for(spread, distance, alpha=alpha, power=each, null=null) / share
+        needed = ceil(wanted) if wanted < _MOST else None
+        if needed is not None and policy.task != "scores":
+            labels = needed if rate is None else ceil(needed * rate)
+    if spread and distance is not None and count:
+        power = power_at(spread, distance, count, alpha=alpha, null=null)
+    if spread and count:
+        least = detectable(spread, count, alpha=alpha, power=each)
         if rate is not None and part.question.test == "not_worse":
-            least = paired_detectable(rate, here.rows, alpha=alpha, power=each)
+            least = paired_detectable(rate, count, alpha=alpha, power=each)
     return PlannedRule(
         metric=part.metric.name,
         test=part.rule.test,
         where=f"{part.column} = {part.value}" if part.column else "",
-        rows=here.rows,
+        rows=count,
         basis=basis,
         spread=_tidy(spread),
         distance=_tidy(distance),
@@ -277,6 +280,20 @@ def _planned(part: _Part, policy: CheckPolicy, everything: Evidence, seen: Evide
         rows_needed=needed,
         labels_needed=labels,
     )
+
+
+def _count(evidence: Evidence) -> int:
+    """Rows, queries or items."""
+    return support_of(evidence).rows
+
+
+def _labelled_count(everything: Evidence, known: NDArray[np.bool_]) -> int:
+    """How many have their labels: of a query all its rows. Scores need none."""
+    if everything.task == "scores":
+        return everything.rows
+    if everything.queries is None:
+        return int(known.sum())
+    return _count(everything) - len(np.unique(everything.queries[~known]))
 
 
 def _rows_of(part: _Part, evidence: Evidence) -> Evidence:
@@ -295,7 +312,7 @@ def _sight(part: _Part, policy: CheckPolicy, labelled: Evidence | None) -> _Sigh
     if estimate is None or not isfinite(estimate.high - estimate.low):
         return None
     error = (estimate.high - estimate.low) / 2 / critical(policy.confidence, estimate.df)
-    return _Sight(error * sqrt(labelled.rows), part.metric.sign * estimate.value, allowed(part.question, measured))
+    return _Sight(error * sqrt(_count(labelled)), part.metric.sign * estimate.value, allowed(part.question, measured))
 
 
 def _distance(part: _Part, sight: _Sight | None) -> float | None:
@@ -335,27 +352,33 @@ def _tidy(value: float | None) -> float | None:
     return None if value is None else tidy(value)
 
 
-def _sentence(plan: Plan, task: str) -> str:
+def _sentence(plan: Plan) -> str:
+    scores = plan.noun == "items"
     beyond = [rule for rule in plan.rules if rule.rows_needed is None]
     if beyond:
         first = beyond[0]
         what = f"{first.metric} ({first.test}{', ' + first.where if first.where else ''})"
         if first.distance is not None and first.distance <= 0:
-            return f"No number of rows would prove {what}: by what is labelled so far the candidate does not reach the bound."
+            return (
+                f"No number of {plan.noun} would prove {what}: by what is labelled so far the candidate does not reach the bound."
+            )
         if first.detectable is not None:
-            return f"The {plan.rows:,} rows can prove {what} if the truth is {first.detectable:.3g} or more beyond the bound."
-        more = f"score {MIN_ROWS} items" if task == "scores" else f"label {MIN_ROWS} rows"
-        return f"Nothing is known yet about {what}: {more} or more, and plan again."
+            return (
+                f"The {plan.rows:,} {plan.noun} can prove {what} if the truth is {first.detectable:.3g} or more beyond the bound."
+            )
+        return (
+            f"Nothing is known yet about {what}: {'score' if scores else 'label'} {MIN_ROWS} {plan.noun} or more, and plan again."
+        )
     assert plan.rows_needed is not None
-    assert plan.labels_needed is not None
     chance = f"{plan.power:.0%} power"
-    if task == "scores":
+    if scores:
         said = "are enough" if plan.rows_needed <= plan.rows else "are too few"
         return f"The {plan.rows:,} items {said} for {chance}: it takes about {plan.rows_needed:,}."
+    assert plan.labels_needed is not None
     if plan.only_disagreements:
         bill = f"label only the rows on which the models disagree, about {plan.labels_needed:,}"
     else:
-        bill = f"about {plan.labels_needed:,} labels"
+        bill = f"about {plan.labels_needed:,} {'labels' if plan.noun == 'rows' else f'{plan.noun} to label'}"
     if plan.rows_needed <= plan.rows:
-        return f"The {plan.rows:,} rows are enough for {chance} ({plan.rows_needed:,} would do): {bill}."
-    return f"{plan.rows_needed:,} rows are needed for {chance}, there are {plan.rows:,}: {bill}."
+        return f"The {plan.rows:,} {plan.noun} are enough for {chance} ({plan.rows_needed:,} would do): {bill}."
+    return f"{plan.rows_needed:,} {plan.noun} are needed for {chance}, there are {plan.rows:,}: {bill}."

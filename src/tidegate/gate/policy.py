@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -17,6 +16,7 @@ from tidegate.errors import NotFoundError, UsageError
 from tidegate.gate.metrics import check_metric, is_target
 from tidegate.records.names import check_name, nearest
 from tidegate.records.policy import (
+    AutoApproval,
     BaselineModel,
     CheckPolicy,
     GatePolicy,
@@ -30,6 +30,8 @@ from tidegate.records.policy import (
     Task,
     Test,
 )
+from tidegate.records.rollout import Mode, RolloutPolicy, check_rollout
+from tidegate.settings import read_toml
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
@@ -39,6 +41,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "monitoring": MonitoringPolicy,
     "retrain": RetrainPolicy,
     "serving": ServingPolicy,
+    "rollout": RolloutPolicy,
 }
 _DURATIONS = {
     "gate": ("receipt_lifetime",),
@@ -78,6 +81,7 @@ RIGHT_OR_WRONG = ("binary", "multiclass", "multilabel", "regression")
 """Tasks in which one row is right or wrong by itself: ``golden`` and ``flips`` count such rows."""
 HIGHEST_CONFIDENCE = 0.999999
 HIGHEST_SEED = 2**53 - 1
+_FILE = "the policy"
 _CLASSES = {"multiclass", "multilabel"}
 _UNLIMITED = {"log_loss", "mae", "mse", "mape", "rmse", "r2", "pinball", "mean_score", "expected_cost", "utility"}
 """Metrics without a scale of their own; all others lie from 0 to 1, or as ``_WIDER`` says."""
@@ -92,6 +96,10 @@ _EXAMPLES = {
 }
 
 
+class _Roles(msgspec.Struct, frozen=True):
+    roles: dict[str, list[str]]
+
+
 def load_check_policy(path: Path) -> CheckPolicy:
     """Reads the policy file of a standalone check.
 
@@ -99,17 +107,25 @@ def load_check_policy(path: Path) -> CheckPolicy:
         NotFoundError: no such file.
         UsageError: it is no TOML, or not a policy.
     """
+    return parse_check_policy(read_policy_file(path))
+
+
+def read_policy_file(path: Path) -> dict[str, Any]:
+    """The tables of any file of policies, not yet understood.
+
+    Raises:
+        NotFoundError: it cannot be opened.
+        UsageError: it is no TOML.
+    """
     try:
-        mapping = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
+        return read_toml(path)
+    except OSError as error:
         raise NotFoundError(
             "policy-not-found",
             f"no policy file {path}",
+            why="" if isinstance(error, FileNotFoundError) else str(error),
             fix="check its path (--policy FILE), or write one: docs/reference/gate-policy.md",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError("bad-toml", f"{path} is not valid TOML", why=str(error), fix="mend the line that is named") from None
-    return parse_check_policy(mapping)
 
 
 def parse_check_policy(mapping: Mapping[str, Any]) -> CheckPolicy:
@@ -119,25 +135,28 @@ def parse_check_policy(mapping: Mapping[str, Any]) -> CheckPolicy:
         UsageError: an unknown key, metric or test (the nearest valid one is named), a wrong type (with its path), a rule
             that cannot be followed.
     """
-    _check_keys(mapping, CheckPolicy, "the policy")
-    _check_rules(mapping.get("rules"), "rules")
-    policy = _convert(mapping, CheckPolicy, "the policy")
+    _check_keys(mapping, CheckPolicy, _FILE)
+    _check_rules(mapping.get("rules"), _FILE)
+    policy = _convert(mapping, CheckPolicy, _FILE)
     _check_confidence(policy.confidence)
     _check_seed(policy.seed)
     _check_columns(policy)
+    if policy.anchor:
+        check_anchor(policy)
     for position, rule in enumerate(policy.rules):
-        check_rule(rule, policy.task, f"rules[{position}]")
+        here = _rule_name(position, rule)
+        check_rule(rule, policy.task, here)
         if rule.test in ABOUT_MODELS:
             raise UsageError(
                 "rule-needs-project",
-                f"rules[{position}] ({rule.test}) asks about models and snapshots, which a file of predictions cannot answer",
+                f"{here} asks about models and snapshots, which a file of predictions cannot answer",
                 fix="move it to [models.NAME.gate] of a project, where tidegate gate NAME@VERSION judges it",
             )
         compares = rule.test in COMPARING or (rule.test == "gap" and rule.value is None)
         if compares and not policy.champion and not policy.preference:
             raise UsageError(
                 "rule-needs-champion",
-                f"rules[{position}] ({rule.metric or 'rows'}, {rule.test}) compares with a champion, but the policy names no champion column",
+                f"{here} compares with a champion, but the policy names no champion column",
                 fix='add champion = "COLUMN", or use test = "floor" with a value',
             )
     return policy
@@ -156,8 +175,28 @@ def _check_columns(policy: CheckPolicy) -> None:
             raise UsageError("bad-policy", f"the task {policy.task} takes no {key}", fix="remove it, or mend the task")
 
 
-def parse_model_policy(name: str, mapping: Mapping[str, Any]) -> ModelPolicy:
-    """The table ``[models.NAME]`` of ``tidegate.toml``.
+def asks_anchor(rule: Rule) -> bool:
+    """Whether a rule allows a small loss against the champion, so that it is asked against the anchor, too."""
+    return rule.test == "not_worse" or (rule.test == "gap" and rule.value is None)
+
+
+def check_anchor(policy: CheckPolicy) -> None:
+    """Refuses an anchor that no rule would look at.
+
+    Raises:
+        UsageError: no rule is ``not_worse``, or a ``gap`` with a margin.
+    """
+    if not any(map(asks_anchor, policy.rules)):
+        raise UsageError(
+            "anchor-unused",
+            "there is an anchor, but no rule is asked against it",
+            why="only not_worse, and gap with a margin, allow small losses that could add up",
+            fix='add a rule with test = "not_worse", or give no anchor',
+        )
+
+
+def parse_model_policy(name: str, mapping: Mapping[str, Any], roles: Mapping[str, Any] | None = None) -> ModelPolicy:
+    """The table ``[models.NAME]`` of ``tidegate.toml``, and ``[roles]``, which every model knows.
 
     Raises:
         UsageError: as ``parse_check_policy``.
@@ -168,14 +207,24 @@ def parse_model_policy(name: str, mapping: Mapping[str, Any]) -> ModelPolicy:
     for table, kind in _TABLES.items():
         if isinstance(mapping.get(table), Mapping):
             _check_keys(mapping[table], kind, f"[models.{name}.{table}]")
+    rollout: Any = mapping.get("rollout")
+    if isinstance(rollout, Mapping):
+        _check_word(rollout.get("mode"), list(get_args(Mode)), f"models.{name}.rollout.mode", "bad-value")
+    release: Any = mapping.get("release")
+    if isinstance(release, Mapping) and isinstance(release.get("auto"), Mapping):
+        _check_keys(release["auto"], AutoApproval, f"[models.{name}.release.auto]")
     gate: Any = mapping.get("gate")
     if isinstance(gate, Mapping):
-        _check_rules(gate.get("rules"), f"models.{name}.gate.rules")
+        _check_rules(gate.get("rules"), f"[models.{name}.gate]")
         if isinstance(gate.get("baseline"), Mapping):
             _check_keys(gate["baseline"], BaselineModel, f"[models.{name}.gate.baseline]")
     policy = _convert(mapping, ModelPolicy, where)
+    shared = _convert({"roles": roles or {}}, _Roles, "[roles]").roles
+    asked = msgspec.structs.replace(policy.release, roles={**shared, **policy.release.roles})
+    policy = msgspec.structs.replace(policy, release=asked)
     _check_durations(policy, name)
     _check_model(policy, name)
+    _check_release(asked, f"models.{name}.release")
     return policy
 
 
@@ -196,13 +245,13 @@ def check_rule(rule: Rule, task: str, where: str) -> None:
     _check_keys_of_test(rule, allowed, needed, where)
     _check_task_of_test(rule, task, where)
     if "metric" in allowed and rule.metric:
-        check_metric(rule.metric, task, rule.costs)
+        _named(where, check_metric, rule.metric, task, rule.costs)
     for key in ("margin", "relative_margin"):
         margin = getattr(rule, key)
         if margin is not None and (not math.isfinite(margin) or margin < 0):
             raise UsageError(
                 "bad-margin",
-                f"{where}.{key} is {margin:g}",
+                f"{where}: {key} is {margin:g}",
                 why="a margin is an amount in the metric's unit, or a share, never negative; the metric itself says which direction is good",
                 fix="write 0.005, not -0.005",
             )
@@ -216,19 +265,46 @@ def check_rule(rule: Rule, task: str, where: str) -> None:
             fix="keep value to bound the gap itself, or margin to bound how much larger than the champion's it is",
         )
     if rule.value is not None and not math.isfinite(rule.value):
-        raise UsageError("bad-value", f"{where}.value is {rule.value:g}", fix="write a finite number")
+        raise UsageError("bad-value", f"{where}: value is {rule.value:g}", fix="write a finite number")
     if rule.test in SHARES and rule.value is not None and not 0 <= rule.value <= 1:
         raise UsageError(
-            "bad-value", f"{where}.value is {rule.value:g}", why="it is a share of rows", fix="write a number from 0 to 1"
+            "bad-value", f"{where}: value is {rule.value:g}", why="it is a share of rows", fix="write a number from 0 to 1"
         )
     if rule.near is not None and not 0 < rule.near <= 1:
         raise UsageError(
-            "bad-value", f"{where}.near is {rule.near:g}", why="it is a similarity", fix="write a number above 0, at most 1"
+            "bad-value", f"{where}: near is {rule.near:g}", why="it is a similarity", fix="write a number above 0, at most 1"
         )
     if rule.max_age:
-        parse_duration(rule.max_age)
+        _named(where, parse_duration, rule.max_age)
     if len(set(rule.slices)) != len(rule.slices):
-        raise UsageError("bad-slices", f"{where}.slices names a column twice", fix="name each column once")
+        raise UsageError("bad-slices", f"{where}: slices names a column twice", fix="name each column once")
+
+
+def _named(where: str, ask: Callable[..., object], *given: object) -> None:
+    """Asks something that refuses by itself, and says which rule it was asked of."""
+    try:
+        ask(*given)
+    except UsageError as error:
+        raise UsageError(error.code, f"{where}: {error.what}", why=error.why, fix=error.fix) from None
+
+
+def _rule_name(position: int, rule: Any) -> str:
+    """A rule as people name it: they count from 1. ``rule``: the record or the table, which may be anything."""
+    found = rule if isinstance(rule, Mapping) else {key: getattr(rule, key, "") for key in ("test", "metric")}
+    words = [word[:80] for word in (found.get("test"), found.get("metric")) if isinstance(word, str) and word]
+    return f"rule {position + 1}" + (f" ({' '.join(words)})" if words else "")
+
+
+def _counted(why: str, mapping: Mapping[str, Any]) -> str:
+    """What msgspec says of a place, which counts from 0, with the rule's name and counted from 1."""
+    gate: Any = mapping.get("gate", mapping)
+
+    def named(found: re.Match[str]) -> str:
+        position = int(found[1])
+        return (f"`{found[2]}` of " if found[2] else "") + _rule_name(position, gate["rules"][position])
+
+    why = re.sub(r"`\$(?:\.gate)?\.rules\[(\d+)\]\.?([^`]*)`", named, why)
+    return re.sub(r"\[(\d+)\]", lambda found: f", item {int(found[1]) + 1}", why)
 
 
 def _check_scale(rule: Rule, where: str) -> None:
@@ -236,7 +312,7 @@ def _check_scale(rule: Rule, where: str) -> None:
     if rule.relative_margin is not None and rule.relative_margin >= 1:
         raise UsageError(
             "bad-margin",
-            f"{where}.relative_margin is {rule.relative_margin:g}",
+            f"{where}: relative_margin is {rule.relative_margin:g}",
             why="it is a share of the champion's value: 1 would be all of it",
             fix="write 0.02 for 2%",
         )
@@ -247,14 +323,14 @@ def _check_scale(rule: Rule, where: str) -> None:
     if rule.margin >= most - least:
         raise UsageError(
             "bad-margin",
-            f"{where}.margin is {rule.margin:g}",
+            f"{where}: margin is {rule.margin:g}",
             why=f"{stem} lies from {least} to {most}, so every model would be within it",
             fix="write 0.02 for two points of a hundred",
         )
     if rule.test == "floor" and rule.value is not None and not least <= rule.value <= most:
         raise UsageError(
             "bad-value",
-            f"{where}.value is {rule.value:g}",
+            f"{where}: value is {rule.value:g}",
             why=f"{stem} lies from {least} to {most}",
             fix="write 0.9 for 90 of a hundred",
         )
@@ -264,22 +340,22 @@ def _check_task_of_test(rule: Rule, task: str, where: str) -> None:
     if rule.test in {"golden", "flips"} and task not in RIGHT_OR_WRONG:
         raise UsageError(
             "test-not-for-task",
-            f"{where} ({rule.test}) counts rows that are right or wrong, which no row of the task {task!r} is by itself",
+            f"{where} counts rows that are right or wrong, which no row of the task {task!r} is by itself",
             fix="use not_worse with a metric of this task",
         )
     if rule.test == "label_coverage" and task == "scores":
-        raise UsageError("test-not-for-task", f"{where} ({rule.test}) counts labels, which scores have not", fix="take it out")
+        raise UsageError("test-not-for-task", f"{where} counts labels, which scores have not", fix="take it out")
     if rule.tolerance and task != "regression":
         raise UsageError("key-not-for-test", f"{where} has a tolerance, which is for numbers alone", fix="take it out")
     if rule.tolerance < 0 or not math.isfinite(rule.tolerance):
-        raise UsageError("bad-value", f"{where}.tolerance is {rule.tolerance:g}", why="it is a distance", fix="write 0 or more")
+        raise UsageError("bad-value", f"{where}: tolerance is {rule.tolerance:g}", why="it is a distance", fix="write 0 or more")
     if rule.test == "flips" and task == "regression" and not rule.tolerance:
         raise UsageError(
-            "rule-incomplete", f"{where} (flips) lacks tolerance", why="a number is right within it", fix="add tolerance = 5"
+            "rule-incomplete", f"{where} lacks tolerance", why="a number is right within it", fix="add tolerance = 5"
         )
     if rule.test in {"latency", "size"} and rule.value is not None and rule.value <= 0:
         raise UsageError(
-            "bad-value", f"{where}.value is {rule.value:g}", why="it is above 0", fix="write what is allowed at most"
+            "bad-value", f"{where}: value is {rule.value:g}", why="it is above 0", fix="write what is allowed at most"
         )
 
 
@@ -292,16 +368,18 @@ def _check_keys_of_test(rule: Rule, allowed: tuple[str, ...], needed: tuple[str,
                 fix=f"{rule.test} takes: {', '.join(allowed) or 'nothing else'}",
             )
         if key in needed and getattr(rule, key) == default:
-            raise UsageError("rule-incomplete", f"{where} ({rule.test}) lacks {key}", fix=f"add {key} = {_EXAMPLES[key]}")
+            raise UsageError("rule-incomplete", f"{where} lacks {key}", fix=f"add {key} = {_EXAMPLES[key]}")
 
 
 def _check_model(policy: ModelPolicy, name: str) -> None:
+    check_rollout(policy.rollout, policy.task, f"models.{name}.rollout")
     gate = policy.gate
     if gate is not None:
         _check_confidence(gate.confidence)
         _check_seed(gate.seed)
+        _check_gate(policy.task, gate, f"[models.{name}.gate]")
         for position, rule in enumerate(gate.rules):
-            check_rule(rule, policy.task, f"models.{name}.gate.rules[{position}]")
+            check_rule(rule, policy.task, f"[models.{name}.gate] {_rule_name(position, rule)}")
         if gate.baseline is not None and (gate.baseline.kind == "column") != bool(gate.baseline.column):
             raise UsageError(
                 "bad-baseline",
@@ -317,6 +395,39 @@ def _check_model(policy: ModelPolicy, name: str) -> None:
                 fix="monitor a metric of the gate, such as log_loss",
             )
         check_metric(metric, policy.task)
+
+
+def _check_gate(task: Task, gate: GatePolicy, where: str) -> None:
+    if task == "scores":
+        raise UsageError(
+            "task-not-for-models",
+            f"{where} is for models of scores, which no gate can judge by the scores that they give",
+            why="a model that marks everything higher would always win: scores are marks of answers, given by somebody else",
+            fix='judge a file of marks with tidegate gate check, or say what is true: task = "regression" with a label',
+        )
+    if not gate.label:
+        raise UsageError("bad-policy", f"label of {where} names no column", fix='write label = "COLUMN"')
+    if (task == "ranking") != bool(gate.query):
+        what = (
+            f"query of {where} names no column" if task == "ranking" else f"the task {task} takes no query, and {where} has one"
+        )
+        raise UsageError("bad-policy", what, fix='write query = "COLUMN" for a ranking, and for no other task')
+
+
+def _check_release(release: ReleasePolicy, where: str) -> None:
+    counts = {"approvals": release.approvals} | {f"quorum.{role}": number for role, number in release.quorum.items()}
+    for key, count in counts.items():
+        if count < (key != "approvals"):
+            raise UsageError("bad-value", f"{where}.{key} is {count}", why="it counts people", fix="write 1")
+    for role in release.quorum:
+        if role not in release.roles:
+            hint = nearest(role, list(release.roles)) if release.roles else ""
+            fix = f'add it under [roles]: {role} = ["NAME"]'
+            raise UsageError("unknown-role", f"{where}.quorum names {role!r}, which is no role", why=hint, fix=fix)
+    auto = release.auto
+    if auto is not None and not (0 <= auto.max_flips <= 1 and 0 < auto.max_size < math.inf and auto.per_week >= 1):
+        why = "max_flips is a share of rows, max_size a multiple of the champion's size, per_week a number of approvals"
+        raise UsageError("bad-value", f"{where}.auto sets a limit that is none", why=why, fix="write 0.01, 1.1 and 1")
 
 
 def _check_durations(policy: ModelPolicy, name: str) -> None:
@@ -355,12 +466,12 @@ def _check_rules(rules: Any, where: str) -> None:
             fix="write [[rules]] with two brackets: it is a list" if isinstance(rules, Mapping) else "add a [[rules]] table",
         )
     for position, rule in enumerate(rules):
-        here = f"{where}[{position}]"
+        here = _rule_name(position, rule) if where == _FILE else f"{where} {_rule_name(position, rule)}"
         if not isinstance(rule, Mapping):
             raise UsageError("bad-policy", f"{here} is not a table", fix="write [[rules]] with metric and test")
         _check_keys(rule, Rule, here)
-        _check_word(rule.get("test"), list(get_args(Test)), f"{here}.test", "unknown-test")
-        _check_word(rule.get("slice_mode"), list(get_args(SliceMode)), f"{here}.slice_mode", "unknown-slice-mode")
+        _check_word(rule.get("test"), list(get_args(Test)), f"{here}: test", "unknown-test")
+        _check_word(rule.get("slice_mode"), list(get_args(SliceMode)), f"{here}: slice_mode", "unknown-slice-mode")
 
 
 def _check_word(word: Any, valid: list[str], where: str, code: str) -> None:
@@ -371,7 +482,9 @@ def _check_word(word: Any, valid: list[str], where: str, code: str) -> None:
         )
 
 
-def _check_keys(mapping: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+def _check_keys(mapping: Any, kind: type[msgspec.Struct], where: str) -> None:
+    if not isinstance(mapping, Mapping):
+        raise UsageError("bad-policy", f"{where} is not a table", fix="see docs/reference/gate-policy.md for its keys")
     valid = list(kind.__struct_fields__)
     for key in mapping:
         if key not in valid:
@@ -389,6 +502,6 @@ def _convert(mapping: Mapping[str, Any], kind: type[_Record], where: str) -> _Re
         raise UsageError(
             "bad-policy",
             f"{where} cannot be read",
-            why=str(error),
+            why=_counted(str(error), mapping),
             fix="see docs/reference/gate-policy.md for its keys and types",
         ) from None

@@ -1,4 +1,4 @@
-"""Receipts: made from a report, kept in the bucket with the report beside them, found again by digest.
+"""Receipts: made from a report, kept in the bucket with the report beside them, read again by digest.
 
 models/<name>/receipts/<digest>.json           the receipt; its digest is that of its canonical JSON
 models/<name>/receipts/<digest>.report.json    the report that ``report_digest`` names
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -18,15 +19,15 @@ from tidegate.clock import parse_duration
 from tidegate.errors import IntegrityError, NotFoundError, UsageError
 from tidegate.gate.policy import policy_digest
 from tidegate.gate.render import render_html
-from tidegate.gate.report import parse_report, report_bytes
+from tidegate.gate.report import report_bytes
 from tidegate.records.dataset import Snapshot
 from tidegate.records.model import ModelVersion
-from tidegate.records.names import parse_reference
 from tidegate.records.policy import ModelPolicy
 from tidegate.records.receipt import Baseline, Receipt
 from tidegate.records.report import Report
 from tidegate.store.ports import Bucket
 
+_Record = TypeVar("_Record", Receipt, Report, ModelPolicy)
 _KEY = re.compile(r"models/([^/]+)/receipts/([0-9a-f]{64})\.json")
 
 
@@ -88,9 +89,18 @@ def read_receipt(bucket: Bucket, model: str, digest: str) -> Receipt:
 
     Raises:
         NotFoundError: there is none.
-        IntegrityError: its bytes were changed.
+        IntegrityError: its bytes were changed, it cannot be read, or it is another model's.
     """
-    return msgspec.json.decode(_checked(bucket, receipt_key(model, digest), digest, "receipt"), type=Receipt)
+    key = receipt_key(model, digest)
+    found = _decoded(_checked(bucket, key, digest, "receipt"), key, "receipt", Receipt)
+    if found.model != model:
+        raise IntegrityError(
+            "receipt-misplaced",
+            f"the receipt at {key} is not about {model}",
+            why=f"it is about {found.model}, and was put there by hand",
+            fix=f"run the gate on a version of {model}",
+        )
+    return found
 
 
 def read_report(bucket: Bucket, model: str, digest: str) -> Report:
@@ -98,10 +108,11 @@ def read_report(bucket: Bucket, model: str, digest: str) -> Report:
 
     Raises:
         NotFoundError: there is none.
-        IntegrityError: receipt or report were changed.
+        IntegrityError: receipt or report were changed, or cannot be read.
     """
     receipt = read_receipt(bucket, model, digest)
-    return parse_report(_checked(bucket, receipt_key(model, digest, ".report.json"), receipt.report_digest, "report"))
+    key = receipt_key(model, digest, ".report.json")
+    return _decoded(_checked(bucket, key, receipt.report_digest, "report"), key, "report", Report)
 
 
 def read_policy(bucket: Bucket, model: str, digest: str) -> ModelPolicy | None:
@@ -109,21 +120,13 @@ def read_policy(bucket: Bucket, model: str, digest: str) -> ModelPolicy | None:
 
     Raises:
         NotFoundError: there is no receipt, or its policy was removed.
-        IntegrityError: receipt or policy were changed, or a newer Tidegate wrote the policy.
+        IntegrityError: receipt or policy were changed, or cannot be read.
     """
     receipt = read_receipt(bucket, model, digest)
     if not receipt.policy_document:
         return None
     key = receipt_key(model, digest, ".policy.json")
-    try:
-        return msgspec.json.decode(_checked(bucket, key, receipt.policy_document, "policy"), type=ModelPolicy)
-    except msgspec.ValidationError as error:
-        raise IntegrityError(
-            "policy-unreadable",
-            f"the policy at {key} cannot be read",
-            why=str(error),
-            fix="a newer Tidegate wrote it: use that one",
-        ) from None
+    return _decoded(_checked(bucket, key, receipt.policy_document, "policy"), key, "policy", ModelPolicy)
 
 
 def receipts_in(bucket: Bucket, prefix: str = "models/") -> Iterator[tuple[str, str]]:
@@ -134,31 +137,17 @@ def receipts_in(bucket: Bucket, prefix: str = "models/") -> Iterator[tuple[str, 
             yield match[1], match[2]
 
 
-def list_receipts(bucket: Bucket, model: str) -> list[tuple[str, Receipt]]:
-    """Digests and receipts of a model, newest first."""
-    found = [(digest, read_receipt(bucket, model, digest)) for _, digest in receipts_in(bucket, f"models/{model}/receipts/")]
-    return sorted(found, key=lambda pair: (pair[1].judged_at, pair[0]), reverse=True)
-
-
-def find_receipt(bucket: Bucket, text: str) -> tuple[str, str]:
-    """Model and digest of the receipt that ``text`` names: a digest, its beginning, or ``delay@3`` for the newest of a version.
-
-    Raises:
-        NotFoundError: there is none.
-        UsageError: the beginning fits several.
-    """
-    if re.fullmatch(r"[0-9a-f]{6,64}", text):
-        matches = [(model, digest) for model, digest in receipts_in(bucket) if digest.startswith(text)]
-        if len(matches) > 1:
-            raise UsageError("ambiguous-receipt", f"{len(matches)} receipts begin with {text}", fix="give more characters")
-        if matches:
-            return matches[0]
-    else:
-        reference = parse_reference(text, "model")
-        for digest, receipt in list_receipts(bucket, reference.name):
-            if reference.number in {None, receipt.candidate}:
-                return reference.name, digest
-    raise NotFoundError("no-such-receipt", f"no receipt {text}", fix="run the gate: tidegate gate MODEL@VERSION")
+def _decoded(data: bytes, key: str, noun: str, kind: type[_Record]) -> _Record:
+    """Bytes that hash to their digest may still be no record: anybody can hash."""
+    try:
+        return digests.parsed(data, kind)
+    except msgspec.MsgspecError as error:
+        raise IntegrityError(
+            "receipt-unreadable",
+            f"the {noun} at {key} cannot be read",
+            why=str(error),
+            fix="a newer Tidegate wrote it: use that one; or it was put there by hand: remove it",
+        ) from None
 
 
 def _checked(bucket: Bucket, key: str, digest: str, noun: str) -> bytes:

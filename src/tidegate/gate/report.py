@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,11 +18,12 @@ from tidegate.gate.curves import draw_curves
 from tidegate.gate.diffs import diff_predictions
 from tidegate.gate.evidence import Evidence, Reading
 from tidegate.gate.explore import explore
+from tidegate.gate.metrics.support import support_of
 from tidegate.gate.rules import decide_all
 from tidegate.gate.rules.tips import tip_all
 from tidegate.gate.shown import find_flips, find_sides, threshold_of
 from tidegate.gate.streaming import Streamed
-from tidegate.gate.wording import about
+from tidegate.gate.wording import about, amount, noun_of
 from tidegate.records.policy import CheckPolicy
 from tidegate.records.report import SCHEMA, Change, Curve, Diffs, Flips, Problem, Report, RuleResult
 from tidegate.records.verdict import Verdict, worst
@@ -40,6 +41,7 @@ class Heading:
     anchor: str = ""
 
 
+@np.errstate(all="ignore")  # numbers near 1e100: what is not finite allows no verdict, and is no warning of a library
 def build_report(
     reading: Reading,
     policy: CheckPolicy,
@@ -68,17 +70,18 @@ def build_report(
     ]
     verdict = Verdict.INVALID if problems else worst([rule.verdict for rule in rules])
     flips, curves, moved = _pictures(evidence, policy) if evidence is not None and not reading.problems else (None, [], [])
-    counted = _Counted.of(evidence, policy.task, reading.rows)
+    units = support_of(evidence).rows if evidence is not None and noun_of(policy.task) != "rows" else None
     clusters = evidence.cluster_count if evidence else streamed.clusters if streamed else None
     return Report(
         schema=SCHEMA,
         title=heading.title,
         verdict=verdict,
-        sentence=_sentence(verdict, rules, problems, counted),
+        sentence=_sentence(verdict, rules, problems, policy.task, amount(policy.task, reading.rows, units)),
         task=policy.task,
         candidate=heading.candidate,
         champion=heading.champion,
         rows=reading.rows,
+        units=units,
         clusters=clusters,
         confidence=policy.confidence,
         seed=policy.seed,
@@ -89,7 +92,7 @@ def build_report(
         policy_digest=heading.policy_digest,
         anchor=heading.anchor,
         wear=history.wear if history else None,
-        advice=advise(verdict, rules, rows=reading.rows, clusters=clusters, noun=counted.noun),
+        advice=advise(verdict, rules, rows=reading.rows, clusters=clusters, task=policy.task),
         flips=flips,
         curves=curves,
         explored=explore(evidence, policy) if evidence is not None and policy.explore and not problems else [],
@@ -129,7 +132,7 @@ def report_bytes(report: Report) -> bytes:
 
 def parse_report(data: bytes) -> Report:
     """The report from its JSON; the inverse of ``report_bytes``."""
-    return msgspec.json.decode(data, type=Report)
+    return digest.parsed(data, Report)
 
 
 def report_schema() -> dict[str, Any]:
@@ -137,22 +140,7 @@ def report_schema() -> dict[str, Any]:
     return msgspec.json.schema(Report)
 
 
-class _Counted(NamedTuple):
-    """How much evidence there is, in words, and what one piece of it is called."""
-
-    words: str
-    noun: str
-
-    @classmethod
-    def of(cls, evidence: Evidence | None, task: str, rows: int) -> _Counted:
-        if evidence is not None and task == "ranking" and evidence.queries is not None:
-            return cls(f"{len(np.unique(evidence.queries)):,} queries ({rows:,} rows)", "queries")
-        if evidence is not None and task == "scores":
-            return cls(f"{evidence.rows:,} items" + (f" ({rows:,} rows)" if rows != evidence.rows else ""), "items")
-        return cls(f"{rows:,} rows", "rows")
-
-
-def _sentence(verdict: Verdict, rules: list[RuleResult], problems: list[Problem], counted: _Counted) -> str:
+def _sentence(verdict: Verdict, rules: list[RuleResult], problems: list[Problem], task: str, evidence: str) -> str:
     """Ship or not, and why, for a reader who is no statistician."""
     if verdict is Verdict.INVALID:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -161,17 +149,18 @@ def _sentence(verdict: Verdict, rules: list[RuleResult], problems: list[Problem]
     if verdict is Verdict.PASS:
         all_of = "the rule holds" if len(rules) == 1 else f"all {len(rules)} rules hold"
         lead = next((rule for rule in rules if rule.test == "superior"), rules[0])
-        return f"Ship: {all_of} on {counted.words}. {lead.reason}"
+        return f"Ship: {all_of} on {evidence}. {lead.reason}"
     if verdict is Verdict.FAIL:
         failing = (
             f"{len(deciding)} of {len(rules)} rules {'fails' if len(deciding) == 1 else 'fail'}"
             if len(rules) > 1
             else "the rule fails"
         )
-        return f"Do not ship: {failing} on {counted.words}. {deciding[0].reason}"
-    known = [rule.more_rows for rule in deciding if rule.more_rows is not None]
-    need = f" About {about(max(known))} more {counted.noun} would probably settle it." if known else ""
-    return f"Do not ship yet: {counted.words} are too few to tell.{need} {deciding[0].reason}"
+        return f"Do not ship: {failing} on {evidence}. {deciding[0].reason}"
+    known = [(rule.more_rows, noun_of(task, rule.test)) for rule in deciding if rule.more_rows is not None]
+    count, noun = max(known, default=(0, ""))
+    need = f" About {about(count)} more {noun} would probably settle it." if known else ""
+    return f"Do not ship yet: {evidence} are too few to tell.{need} {deciding[0].reason}"
 
 
 def _ended(words: str) -> str:

@@ -91,6 +91,7 @@ class SelfTest(msgspec.Struct, frozen=True, kw_only=True):
     spoilt: list[Spoilt]
 
 
+@np.errstate(all="ignore")  # as in a report
 def selftest(
     source: Any, policy: CheckPolicy, *, trials: int = TRIALS, advance: Callable[[float], None] = lambda _: None
 ) -> SelfTest:

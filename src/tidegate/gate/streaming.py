@@ -7,18 +7,19 @@ last steps are the same as for rows in memory, so both give the same report but 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import numpy as np
 
 from tidegate import frames
-from tidegate.errors import BadInputError
-from tidegate.gate.evidence import Evidence, Layout, Reading, fetch, report_doubts, report_tallies, survey
+from tidegate.gate.evidence import Evidence, Layout, Reading, fetch, report_doubts, report_summaries, survey
 from tidegate.gate.evidence.layout import check_columns
-from tidegate.gate.evidence.numbers import Tally
+from tidegate.gate.evidence.numbers import Summary
+from tidegate.gate.evidence.repeats import tell_repeats
 from tidegate.gate.metrics import Metric, parse_metric
 from tidegate.gate.metrics.support import Supports, gather_supports
 from tidegate.gate.policy import MEASURED
@@ -47,8 +48,10 @@ class Streamed(NamedTuple):
     clusters: int | None
 
 
-def why_not_streamed(policy: CheckPolicy) -> str:
-    """Why a policy cannot be judged in portions; empty if it can."""
+def why_not_streamed(policy: CheckPolicy, columns: Iterable[str] = ()) -> str:
+    """Why a policy, on a file with these columns, cannot be judged in portions; empty if it can."""
+    if any(name.lower() == _NUMBER for name in columns):
+        return f"a column of the file is called {_NUMBER}"
     if policy.task not in _TASKS:
         return f"the task {policy.task} is judged by groups of rows"
     if policy.anchor:
@@ -63,8 +66,15 @@ def why_not_streamed(policy: CheckPolicy) -> str:
     return ""
 
 
-def rows_of_file(source: Any) -> int | None:
-    """How many rows a Parquet file has by its footer; None for anything else."""
+class Footer(NamedTuple):
+    """What a Parquet file says of itself."""
+
+    rows: int
+    columns: list[str]
+
+
+def footer_of(source: Any) -> Footer | None:
+    """How many rows a Parquet file has, and its columns, by its footer; None for anything else."""
     if (
         not isinstance(source, (str, Path))
         or Path(source).suffix.lower() not in {".parquet", ".pq"}
@@ -74,11 +84,13 @@ def rows_of_file(source: Any) -> int | None:
     with frames.connect() as con:
         try:
             found: Any = con.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(source)]).fetchone()
+            columns = con.read_parquet(str(source)).columns
         except duckdb.Error:
             return None  # whoever reads it says what is wrong
-    return int(found[0] or 0)
+    return Footer(int(found[0] or 0), columns)
 
 
+@np.errstate(all="ignore")  # as in memory
 def stream(source: str | Path, policy: CheckPolicy, *, progress: Progress | None = None, portion: int = PORTION) -> Streamed:
     """Judges a Parquet file in portions of about ``portion`` rows. The policy must be one that can be (``why_not_streamed``).
 
@@ -92,9 +104,7 @@ def stream(source: str | Path, policy: CheckPolicy, *, progress: Progress | None
             con.execute(f"SET temp_directory = {frames.literal(folder)}")
             return _stream(reading, con, Path(source), policy, progress or _silent, portion)
     except duckdb.Error as error:
-        raise BadInputError(
-            "unreadable-file", "the rows cannot be read", why=str(error).split("\n")[0][:300], fix="check what wrote them"
-        ) from None
+        raise frames.unreadable(error, source) from None
 
 
 def _silent(done: int, rows: int) -> None:
@@ -124,10 +134,11 @@ def _stream(
     for first, last in _portions(con, path, portion):
         seen.add(con, f"(SELECT * FROM {_TABLE} WHERE {_NUMBER} BETWEEN {first} AND {last})", layout, sums)
         progress(last + 1, reading.rows)
-    report_tallies(reading, con, _TABLE, layout, seen.tallies)
+    report_summaries(reading, con, _TABLE, layout, seen.summaries)
     if reading.problems or seen.support is None:
         return Streamed(reading, [], None)
-    report_doubts(reading, layout, seen.tallies, same=seen.same)
+    report_doubts(reading, layout, seen.summaries, same=seen.same)
+    tell_repeats(reading, con, _TABLE, layout, None)
     clusters = seen.support.settle(0).clusters
     rules = [_judged(each, layout, seen, policy) for each in sums]
     return Streamed(reading, rules, clusters)
@@ -161,21 +172,23 @@ class _Sums:
 class _Seen:
     """What the rows so far hold, whatever the metric."""
 
-    tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
+    summaries: dict[str, Summary] = field(default_factory=dict[str, Summary])
     same: bool = True
     hard: bool = False
     support: Supports | None = None
     slices: dict[str, Supports] = field(default_factory=dict[str, Supports])
 
     def add(self, con: frames.Connection, rows: str, layout: Layout, sums: list[_Sums]) -> None:
-        evidence, tallies, same = fetch(con, rows, layout)
-        self.tallies = {role: found + self.tallies[role] if role in self.tallies else found for role, found in tallies.items()}
+        evidence, summaries, same = fetch(con, rows, layout)
+        self.summaries = {
+            role: found + self.summaries[role] if role in self.summaries else found for role, found in summaries.items()
+        }
         self.same = self.same and same
         self.hard = evidence.task in {"binary", "multilabel"} and any(
-            found.soft == 0 for role, found in self.tallies.items() if role != "label"
+            found.soft == 0 for role, found in self.summaries.items() if role != "label"
         )
         self.hard = self.hard or (evidence.task == "multiclass" and evidence.hard)
-        if not evidence.rows or not all(_fit(role, found, evidence.task) for role, found in self.tallies.items()):
+        if not evidence.rows or not all(_fit(role, found, evidence.task) for role, found in self.summaries.items()):
             return  # they will be refused
         support = gather_supports(evidence, None, 1)
         self.support = support if self.support is None else self.support.merge(support)
@@ -186,7 +199,7 @@ class _Seen:
             each.add(evidence)
 
 
-def _fit(role: str, found: Tally, task: str) -> bool:
+def _fit(role: str, found: Summary, task: str) -> bool:
     """Whether numbers can be added up at all."""
     probabilities = role != "label" and task not in {"regression", "multiclass"}
     return found.usable and not (probabilities and found.outside and found.high.size == 1)

@@ -10,6 +10,8 @@ NeurIPS (2019).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tidegate.clock import DAY
 from tidegate.errors import IntegrityError, NotFoundError
 from tidegate.gate.receipt import read_receipt, receipts_in
@@ -23,14 +25,18 @@ WORN = 20
 """From so many uses on a report warns."""
 
 
-def find_wear(bucket: Bucket, snapshot: Snapshot, *, confidence: float, now: int) -> Wear:
+def find_wear(bucket: Bucket, snapshot: Snapshot, *, judged: Mapping[str, str], confidence: float, now: int) -> Wear:
     """What the receipts of all models tell about the rows of ``snapshot`` (under any name: its digest counts), as of ``now`` (us UTC).
 
-    The same candidate judged again against the same champion by the same policy is no new use, and INVALID told nothing.
+    The same candidate judged again against the same champion by the same policy is no new use, and INVALID told nothing. ``judged``
+    are the receipts that the ledgers name, with the digests of their rows: one that is gone or was edited is a use all the same, and
+    where nobody knows of which rows, of these.
     """
-    seen = [receipt for receipt in _receipts(bucket) if receipt.snapshot_digest == snapshot.digest]
+    receipts = _receipts(bucket)
+    seen = [receipt for receipt in receipts.values() if receipt.snapshot_digest == snapshot.digest]
     told = [receipt for receipt in seen if receipt.verdict is not Verdict.INVALID]
-    uses = len({(each.model, each.candidate_digest, each.baseline.digest, each.policy_digest) for each in told})
+    lost = [digest for digest, rows in judged.items() if digest not in receipts and rows in {"", snapshot.digest}]
+    uses = len({(each.model, each.candidate_digest, each.baseline.digest, each.policy_digest) for each in told}) + len(lost)
     alpha = (1 - confidence) / 2
     return Wear(
         uses=uses,
@@ -65,12 +71,12 @@ def worn(wear: Wear, snapshot: str) -> Problem | None:
     )
 
 
-def _receipts(bucket: Bucket) -> list[Receipt]:
-    """All receipts that can be read; ``store verify`` names those that cannot."""
-    found: list[Receipt] = []
+def _receipts(bucket: Bucket) -> dict[str, Receipt]:
+    """All receipts that can be read, by digest; ``store verify`` names those that cannot."""
+    found: dict[str, Receipt] = {}
     for model, digest in receipts_in(bucket):
         try:
-            found.append(read_receipt(bucket, model, digest))
+            found[digest] = read_receipt(bucket, model, digest)
         except (IntegrityError, NotFoundError):
             continue
     return found

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_NOUNS = {"ranking": "queries", "scores": "items"}
+
+
+def noun_of(task: str, test: str = "") -> str:
+    """What evidence is counted in: rows, queries or items. Labels are counted by row, whatever the task."""
+    return "rows" if test == "label_coverage" else _NOUNS.get(task, "rows")
+
+
+def amount(task: str, rows: int, units: int | None) -> str:
+    """How much evidence there is, such as ``200 queries (1,000 rows)``. ``units``: queries or items, None where rows are compared."""
+    if units is None:
+        return f"{rows:,} rows"
+    return f"{units:,} {noun_of(task)}" + (f" ({rows:,} rows)" if rows != units else "")
+
 
 def rounded(value: float, digits: int = 4, *, sign: str = "") -> str:
     """A number with so many significant digits; a large one with all its digits before the point, never as 1.8e+05."""

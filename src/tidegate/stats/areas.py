@@ -30,7 +30,7 @@ Reference: TypeAlias = Callable[[float, float, float], float]
 """Variance of an area of a given size (0 to 1) with so many rows of label 1 and of label 0."""
 
 
-class Ranked(NamedTuple):
+class Influences(NamedTuple):
     """An area under one score's curve and the [n] influence of each row on it; ``positive`` are the rows with label 1."""
 
     value: float
@@ -79,7 +79,7 @@ def tied(scores: ArrayLike) -> Codes:
     return np.unique(np.asarray(scores), return_inverse=True)[1]
 
 
-def area(ranked: Ranked, reference: Reference, *, clusters: Codes | None = None) -> Area:
+def area(ranked: Influences, reference: Reference, *, clusters: Codes | None = None) -> Area:
     """An area with its variance by class: sums over rows, or over clusters of rows.
 
     Source: influence values by class, DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988); summed by cluster first, Obuchowski,

@@ -5,16 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tidegate.stats.areas import Area, Ranked, area, tied
+from tidegate.stats.areas import Influences
 from tidegate.stats.estimate import Codes, Floats
 
 
-def average_precision(labels: ArrayLike, scores: ArrayLike, weights: Floats | None = None, clusters: Codes | None = None) -> Area:
-    """Average precision of [n] scores, with its variance by linearisation over rows or clusters."""
-    return area(precisions(labels, tied(scores), weights), binomial, clusters=clusters)
-
-
-def precisions(labels: ArrayLike, codes: Codes, weights: Floats | None = None) -> Ranked:
+def precisions(labels: ArrayLike, codes: Codes, weights: Floats | None = None) -> Influences:
     """Average precision, the mean over positives of the precision at their score, and the influence of each row on it.
 
     ``codes`` are the scores' (see ``tied``). Rows with equal scores are found together, so each of them has the precision at the
@@ -36,14 +31,14 @@ def precisions(labels: ArrayLike, codes: Codes, weights: Floats | None = None) -
     found = np.cumsum(total[::-1], dtype=np.float64)[::-1]
     total_ones = float(ones.sum())
     if total_ones == 0:
-        return Ranked(float("nan"), np.zeros(positive.size), positive, weights)
+        return Influences(float("nan"), np.zeros(positive.size), positive, weights)
     precision = np.divide(np.cumsum(ones[::-1])[::-1], found, out=np.zeros(found.size), where=found > 0)
     value = float((ones * precision).sum() / total_ones)
     below = np.cumsum(np.divide(ones, found, out=np.zeros(found.size), where=found > 0))
     lost = np.cumsum(np.divide(ones * precision, found, out=np.zeros(found.size), where=found > 0))
     own = np.where(positive, precision[codes] - value + below[codes], 0.0)
     influence = weight * (own - lost[codes]) / total_ones
-    return Ranked(value, influence, positive, weights, bias=_bias(positive, weight, codes, precision, found))
+    return Influences(value, influence, positive, weights, bias=_bias(positive, weight, codes, precision, found))
 
 
 def _bias(positive: NDArray[np.bool_], weight: Floats, codes: Codes, precision: Floats, found: Floats) -> float:

@@ -166,12 +166,22 @@ def bca_interval(value: float, replicates: Floats, left: Floats | None, *, confi
     if left is not None:
         below = (np.count_nonzero(known < value) + np.count_nonzero(known == value) / 2) / known.size
         bias = float(special().ndtri(np.clip(below, 1 / (known.size + 1), known.size / (known.size + 1))))
-        shares = [_corrected(sign * z, bias, acceleration(left)) for sign in (-1, 1)]
+        shares = [bca_share(sign * z, bias, acceleration(left)) for sign in (-1, 1)]
     low = np.quantile(np.where(undefined, -np.inf, replicates), shares[0], method="lower")
     high = np.quantile(np.where(undefined, np.inf, replicates), shares[1], method="higher")
     if not (np.isfinite(low) and np.isfinite(high)):
         return no_interval(value)
     return Estimate(value, min(float(low), value), max(float(high), value), float(units - 1))
+
+
+def bca_share(z: float, bias: float, skewness: float) -> float:
+    """The share of replicates below a BCa end whose normal quantile is ``z``; ``skewness`` is the acceleration.
+
+    Source: Efron, JASA 82 (1987).
+    """
+    moved = bias + z
+    room = 1 - skewness * moved
+    return float(special().ndtr(bias + moved / room)) if room > 0 else float(z > 0)
 
 
 def acceleration(left: Floats) -> float:
@@ -188,13 +198,6 @@ def _of_sums(function: Callable[[Floats], Floats], sums: Floats) -> Any:
     total = sums[..., -1:]
     means = np.divide(sums[..., :-1], total, out=np.full(sums[..., :-1].shape, np.nan), where=total > 0)
     return function(means)
-
-
-def _corrected(z: float, bias: float, skewness: float) -> float:
-    """The share of replicates below a BCa end whose normal quantile is ``z``."""
-    moved = bias + z
-    room = 1 - skewness * moved
-    return float(special().ndtr(bias + moved / room)) if room > 0 else float(z > 0)
 
 
 def _jackknife(value: float, left: Floats, confidence: float) -> Estimate:

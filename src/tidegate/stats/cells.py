@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tidegate.stats.bootstrap import bca_share
 from tidegate.stats.confusion import Score, gradient
 from tidegate.stats.distributions import special
 from tidegate.stats.estimate import (
@@ -30,6 +31,7 @@ from tidegate.stats.estimate import (
     no_interval,
     nothing_seen,
     steadiness,
+    two_more,
 )
 from tidegate.stats.tally import Tally, Whole
 
@@ -334,7 +336,7 @@ def _spread(value: float, influence: Floats, cells: Tally, differs: Flags, scale
     squares = float((np.square(influence) * squared).sum()) * inflation
     if differing < SPARSE:
         heaviest = np.ones(influence.size) if cells.largest is None else cells.largest
-        squares += 2 * (1 - differing / count) * float(np.square(influence * heaviest).max())
+        squares += two_more(differing, count, float(np.square(influence * heaviest).max()))
     return around(value, float(np.sqrt(squares)), df, confidence) if df > 0 else no_interval(value)
 
 
@@ -421,8 +423,5 @@ def _levels(draws: _Draws, confidence: float) -> tuple[float, float]:
     with np.errstate(invalid="ignore"):
         below = float(np.mean(draws.replicates < draws.centre) + np.mean(draws.replicates == draws.centre) / 2)
     bias = float(special().ndtri(min(max(below, _SKEWED), 1 - _SKEWED)))
-    corrected: list[float] = []
-    for z in (bias - critical(confidence), bias + critical(confidence)):
-        room = 1 - draws.acceleration * z
-        corrected.append(float(special().ndtr(bias + z / room)) if room > 0 else float(z > 0))
-    return min(tail, corrected[0]), max(1 - tail, corrected[1])
+    low, high = (bca_share(sign * critical(confidence), bias, draws.acceleration) for sign in (-1, 1))
+    return min(tail, low), max(1 - tail, high)

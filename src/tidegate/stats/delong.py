@@ -5,18 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tidegate.stats.areas import Area, Ranked, area, tied
+from tidegate.stats.areas import Influences
 from tidegate.stats.estimate import Codes, Floats
 
 _AT_RANDOM = 0.5
 
 
-def auc(labels: ArrayLike, scores: ArrayLike, weights: Floats | None = None, clusters: Codes | None = None) -> Area:
-    """ROC AUC of [n] scores, ties counted half, with DeLong's variance (Obuchowski's, with clusters)."""
-    return area(placements(labels, tied(scores), weights), newcombe, clusters=clusters)
-
-
-def placements(labels: ArrayLike, codes: Codes, weights: Floats | None = None) -> Ranked:
+def placements(labels: ArrayLike, codes: Codes, weights: Floats | None = None) -> Influences:
     """AUC with ties counted half, and the influence values whose squares add up to DeLong's variance.
 
     ``codes`` are the scores' (see ``tied``). A row's placement value is the share of the other class that it is ranked right against.
@@ -28,13 +23,13 @@ def placements(labels: ArrayLike, codes: Codes, weights: Floats | None = None) -
     zeros = np.bincount(codes, weights=weight * ~positive)
     ones_total, zeros_total = float(ones.sum()), float(zeros.sum())
     if ones_total == 0 or zeros_total == 0:
-        return Ranked(float("nan"), np.zeros(positive.size), positive, weights)
+        return Influences(float("nan"), np.zeros(positive.size), positive, weights)
     beats = (np.cumsum(zeros) - zeros / 2) / zeros_total
     beaten = (ones_total - np.cumsum(ones) + ones / 2) / ones_total
     value = float((ones * beats).sum() / ones_total)
     placement = np.where(positive, beats[codes], beaten[codes]) - value
     share = weight / np.where(positive, ones_total, zeros_total)
-    return Ranked(value, share * placement, positive, weights, unseen=_AT_RANDOM)
+    return Influences(value, share * placement, positive, weights, unseen=_AT_RANDOM)
 
 
 def newcombe(value: float, ones: float, zeros: float) -> float:

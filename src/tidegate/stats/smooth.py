@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tidegate.stats.distributions import special
-from tidegate.stats.estimate import SPARSE, Estimate, Floats, around, critical, no_interval, nothing_seen, steadiness
+from tidegate.stats.estimate import SPARSE, Estimate, Floats, around, critical, no_interval, nothing_seen, steadiness, two_more
 from tidegate.stats.moments import Moments
 
 Function: TypeAlias = Callable[[Any], Any]
@@ -91,8 +91,7 @@ def student(local: Local, *, confidence: float, differing: float, largest: float
         return nothing_seen(local.value, local.number, scale=scale, confidence=confidence, df=df)
     if not np.isfinite(local.variance) or not local.df > 0:
         return nothing
-    silent = 1 - min(differing / local.number, 1.0)
-    variance = local.variance + (2 * silent * largest**2 if differing < SPARSE else 0.0)
+    variance = local.variance + (two_more(differing, local.number, largest**2) if differing < SPARSE else 0.0)
     return around(local.value, float(np.sqrt(variance)), local.df, confidence)
 
 

@@ -89,7 +89,7 @@ def test_a_policy_loosened_beside_the_candidate_needs_one_more_who_did_not_do_it
     ana, ben, cy, dee = (_open(project, name) for name in ("ana", "ben", "cy", "dee"))
     _register(ana, "a")
     assert gate_version(_open(project, "ci"), "sums@1", Surroundings()).report.verdict is Verdict.PASS
-    policy = ana.policy("sums").release
+    policy = ana.policy("sums")
     ben.release.approve("sums", 1, policy=policy)
     ana.release.promote("sums", 1, policy=policy)
 
@@ -125,7 +125,7 @@ def test_a_policy_loosened_beside_the_candidate_needs_one_more_who_did_not_do_it
 def test_a_loosening_that_came_through_main_is_held_against_the_champion(project: Path) -> None:
     ana = _open(project, "ana")
     _register(ana, "a")
-    policy = ana.policy("sums").release
+    policy = ana.policy("sums")
     gate_version(ana, "sums@1", Surroundings())
     _open(project, "ben").release.approve("sums", 1, policy=policy)
     ana.release.promote("sums", 1, policy=policy)
@@ -155,16 +155,25 @@ def test_a_receipt_is_signed_where_a_key_is_configured(
         gate_version(_open(project, "ana", signing_key="/nowhere"), "sums@1", Surroundings())
     assert len(_open(project, "ana").release.history("sums")) == before  # nothing was judged
 
+    told = ""
+
     def run(*words: str) -> tuple[int, dict[str, object]]:
+        nonlocal told
         with pytest.raises(SystemExit) as ended:
             main(["-C", str(project), "--store", str(project.parent / "store"), "gate", *words])
-        return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
+        printed = capsys.readouterr()
+        told = printed.err
+        return int(ended.value.code or 0), json.loads(printed.out)
 
-    assert run("attest", plain.receipt)[1]["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    bare = run("attest", plain.receipt)[1]
+    assert bare["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    assert told.startswith("NOT SIGNED")
+    assert run("attest", plain.receipt, "--json")[1] == {"digest": plain.receipt, "signed": False, "attestation": bare}
     assert run("verify", plain.receipt, "--key", str(public), "--json")[1]["error"]["code"] == "not-signed"  # type: ignore[index]
     assert run("verify", signed.receipt, "--key", str(public), "--json")[0] == 0
     monkeypatch.setenv("TIDEGATE_SIGNING_KEY", str(private))
     assert set(run("attest", plain.receipt)[1]) == {"payload", "payloadType", "signatures"}
+    assert (run("attest", plain.receipt, "--json")[1]["signed"], told) == (True, "")
     assert run("verify", plain.receipt, "--key", str(public), "--json")[0] == 0
     other = project / "other.pub"
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True, capture_output=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -202,3 +203,23 @@ def test_hostile_values_stay_text(forge: ForgeServer, kind: str, token: str) -> 
     tags = {tag for part in [*tokens, *inner] if part.type.startswith("html") for tag in re.findall(r"</?(\w+)", part.content)}
     assert tags <= {"details", "summary", "sub", "b", "br", "code"}
     assert len([token for token in tokens if token.type == "html_block" and token.content.startswith("<!--")]) == 1
+
+
+def test_a_token_with_a_line_break_is_refused_and_not_shown(forge: ForgeServer) -> None:
+    comment, status, why = post_report(_report(), forge.place(token="secret\nX-More: 1"))
+    assert (comment, status) == ("", "")
+    assert "line break" in why[0]
+    assert "secret" not in why[0]
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    place = Surroundings(system="gitlab", forge="gitlab", api="https://[::1", project="7", change=3, token="t")
+    assert "no https address" in post_report(_report(), place).why[0]
+
+
+def test_the_address_of_a_job_stays_the_target_of_one_link(forge: ForgeServer) -> None:
+    place = replace(forge.place(), link="https://ci.example.org/1)\n/merge\n[x](https://evil.example")
+    post_report(_report(), place)
+    (comment,) = forge.comments
+    assert "\n/merge" not in comment["body"]
+    assert "](https://evil" not in comment["body"]

@@ -55,7 +55,9 @@ def test_it_is_valid_by_its_schema(tmp_path: Path, path: str) -> None:
 
 def test_github_gives_no_more_than_is_needed() -> None:
     workflow, action = (yaml.safe_load(text) for text in scaffold_files("github").values())
-    assert workflow[True] == {"pull_request": None}  # YAML 1.1 reads `on` as true; never pull_request_target
+    assert workflow[True] == {
+        "pull_request": {"paths-ignore": ["docs/**", "**.md"]}
+    }  # YAML 1.1 reads `on` as true; never pull_request_target
     assert workflow["permissions"] == {"contents": "read"}
     (job,) = workflow["jobs"].values()
     assert job["permissions"] == {"contents": "read", "pull-requests": "write", "statuses": "write"}

@@ -68,3 +68,21 @@ def test_jenkins_and_circleci_go_by_the_address_of_the_change(address: str, forg
 def test_an_address_that_nobody_knows_is_no_change(address: str) -> None:
     found = read_surroundings({"CIRCLECI": "true", "CIRCLE_PULL_REQUEST": address, "GITHUB_TOKEN": "gh"})
     assert (found.system, found.change, found.token) == ("circleci", 0, "")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"pull_request": [1]}, {"pull_request": {"number": "abc", "head": "x"}}, {"pull_request": {"number": 1e300, "head": [1]}}],
+)
+def test_an_event_of_another_shape_is_no_change(tmp_path: Path, event: object) -> None:
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    found = read_surroundings({"GITHUB_ACTIONS": "true", "GITHUB_EVENT_PATH": str(tmp_path / "event.json"), "GITHUB_SHA": "m"})
+    assert (found.change, found.head) == (0, "m")
+
+
+@pytest.mark.parametrize("number", ["\N{SUPERSCRIPT TWO}", "-1", "9" * 5000])
+def test_what_is_no_number_is_no_change(number: str) -> None:
+    variables = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_IID": number, "CI_PIPELINE_ID": number}
+    assert (read_surroundings(variables).change, read_surroundings(variables).pipeline) == (0, "")
+    for address in (f"https://github.com/shop/delay/pull/{number}", "https://[::1/shop/delay/pull/3"):
+        assert read_surroundings({"JENKINS_URL": "https://j/", "CHANGE_URL": address}).change == 0

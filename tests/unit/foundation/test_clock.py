@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate import digest
 from tidegate.clock import DAY, HOUR, Clock, format_time, from_us, parse_duration, parse_time, to_us
 from tidegate.errors import UsageError
 
@@ -22,7 +23,7 @@ def test_durations(text, us):
     assert parse_duration(text) == us
 
 
-@pytest.mark.parametrize("text", ["", "h", "1.5h", "-1h", "3 h", "5y", "١h"[1:]])
+@pytest.mark.parametrize("text", ["", "h", "1.5h", "-1h", "3 h", "5y", "١h"[1:], "²h", "1h\n", "36526d", "9" * 5000 + "s"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(UsageError, match="is not a duration"):
         parse_duration(text)
@@ -31,6 +32,16 @@ def test_what_is_no_duration_is_refused(text):
 def test_what_is_no_time_is_refused():
     with pytest.raises(UsageError, match="is not a time"):
         parse_time("yesterday")
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01", "2256-01-01T00:00:00+00:00"])
+def test_a_time_that_json_cannot_hold_is_refused(text):
+    with pytest.raises(UsageError, match="too far from today"):
+        parse_time(text)
+
+
+def test_the_longest_duration_from_now_is_a_time():
+    assert digest.canonical(parse_time("2155-01-01") + parse_duration("36525d"))
 
 
 def test_a_replayed_clock_says_so():

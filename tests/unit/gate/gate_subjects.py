@@ -69,13 +69,11 @@ def case(
     policy = parse_model_policy(
         "delay", {"task": "binary", "gate": {"snapshot": "rows@1", "label": "late", "rules": rules} | gate}
     )
-    assert policy.gate is not None
     subject = Subject(
         candidate=candidate,
         champion=champion,
         snapshot=snapshot or empty,
         policy=policy,
-        gate=policy.gate,
         models=models or Models(store.bucket, store.catalog, datasets._clock),
         datasets=datasets,
         now=now,

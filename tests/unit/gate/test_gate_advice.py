@@ -99,3 +99,37 @@ def test_only_rules_that_have_the_verdict_say_when_they_would_tip() -> None:
     failing = result("superior", "brier", "FAIL", difference=interval(0.1, 0.01), tipping=70)
     assert "roc_auc" not in " ".join(said("FAIL", passing, failing))
     assert "on brier if 70 were (7%)" in said("FAIL", passing, failing)[-1]
+
+
+def test_slices_that_must_only_not_be_proven_worse_are_no_call_and_no_bill() -> None:
+    part = SliceResult(column="c", value="v", rows=50, verdict=Verdict.PASS, candidate=interval(0.5), champion=interval(0.5),
+                       difference=interval(-0.02, 0.019), reason="")  # fmt: skip
+    rule = result(
+        "not_worse", "brier", "PASS", difference=interval(-0.3, 0.01), slices=[part], slice_mode="none_worse", margin=0.01
+    )
+    assert said("PASS", rule) == [
+        "The closest call is brier: its gain is +0.3 (+0.29 to +0.31) and had to be shown to lie above -0.01."
+    ]
+    tiny = replace(part, verdict=Verdict.INCONCLUSIVE)
+    opened = replace(rule, verdict=Verdict.INCONCLUSIVE, difference=interval(0.0, 0.02), slices=[tiny], more_rows=700)
+    (text,) = said("INCONCLUSIVE", opened)
+    assert "c = v" not in text
+    assert text.startswith("Collect about 700 more rows like these: they would probably settle brier;")
+
+
+def test_a_gap_that_fails_names_its_slices_without_a_gain() -> None:
+    part = SliceResult(column="c", value="v", rows=50, verdict=Verdict.FAIL, candidate=interval(0.9, 0.01), champion=None,
+                       difference=None, reason="")  # fmt: skip
+    found = said("FAIL", result("gap", "recall", "FAIL", value=0.05, candidate=interval(0.2, 0.01), slices=[part]))
+    assert found == ["recall between slices is stopped by c = v (50 rows). Look first at what the candidate gets wrong there."]
+
+
+@pytest.mark.parametrize(("task", "noun"), [("ranking", "queries"), ("scores", "items"), ("binary", "rows")])
+def test_evidence_is_counted_in_what_the_task_compares(task: str, noun: str) -> None:
+    open_rule = result("superior", "m", "INCONCLUSIVE", difference=interval(-0.01, 0.02), more_rows=3456)
+    (text, clusters) = advise(Verdict.INCONCLUSIVE, [open_rule], rows=1000, clusters=8, task=task)
+    assert text.startswith(f"Collect about 3,500 more {noun} like these")
+    assert clusters == f"Collect {noun} of at least 2 more clusters: more {noun} of the same 8 add next to nothing."
+    covered = result("label_coverage", "", "INCONCLUSIVE", value=0.9, more_rows=50)
+    (text,) = advise(Verdict.INCONCLUSIVE, [covered], rows=1000, clusters=None, task=task)
+    assert text.startswith("Collect about 50 more rows")

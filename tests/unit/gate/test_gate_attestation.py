@@ -16,7 +16,7 @@ from securesystemslib.dsse import Envelope as TheirEnvelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
-from tidegate import digest
+from tidegate import digest, pem
 from tidegate.errors import BadInputError, IntegrityError, NotFoundError
 from tidegate.gate import check, parse_model_policy, receipt_key, store_receipt
 from tidegate.gate.attestation import (
@@ -24,7 +24,6 @@ from tidegate.gate.attestation import (
     Envelope,
     Signature,
     make_statement,
-    preauthentication,
     sign,
     store_attestation,
     verify,
@@ -84,7 +83,7 @@ def test_only_a_clean_pass_is_passed(verdict: str, loosened: list[str], result: 
 
 
 def test_what_is_signed_is_the_encoding_of_the_specification() -> None:
-    assert preauthentication("http://example.com/HelloWorld", b"hello world") == (
+    assert pem.preauthentication("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"  # the example of DSSE's protocol.md
     )
 
@@ -105,7 +104,7 @@ def test_openssl_agrees(tmp_path: Path) -> None:
     private, public = _keys(tmp_path, "p256")
     envelope = sign(b"{}", private.read_text())
     (tmp_path / "sig").write_bytes(base64.b64decode(envelope.signatures[0].sig))
-    (tmp_path / "pae").write_bytes(preauthentication(PAYLOAD, b"{}"))
+    (tmp_path / "pae").write_bytes(pem.preauthentication(PAYLOAD, b"{}"))
     words = ["openssl", "dgst", "-sha256", "-verify", public, "-signature", tmp_path / "sig", tmp_path / "pae"]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == "Verified OK"
     der = subprocess.run(["openssl", "pkey", "-pubin", "-in", public, "-outform", "DER"], capture_output=True, check=True).stdout
@@ -187,3 +186,15 @@ def test_an_envelope_that_is_none_is_refused(bucket: FolderBucket, tmp_path: Pat
     bucket.put_if_absent(receipt_key("delay", stored, ".dsse.json"), b"[]")
     with pytest.raises(IntegrityError):
         verify_attestation(bucket, "delay", stored, str(_keys(tmp_path, "p256")[1]))
+
+
+def test_a_planted_envelope_is_not_handed_out_as_the_receipts(bucket: FolderBucket, tmp_path: Path) -> None:
+    private = str(_keys(tmp_path, "ed25519")[0])
+    stored = _stored(bucket)
+    other = json.loads(make_statement(_receipt(), stored, REPORT))
+    other["subject"].append({"name": "another", "digest": {"sha256": "0" * 64}})
+    bucket.put_if_absent(receipt_key("delay", stored, ".dsse.json"), digest.canonical(sign(digest.canonical(other), private)))
+    for key in ("", private):
+        with pytest.raises(IntegrityError) as refused:
+            store_attestation(bucket, "delay", stored, key)
+        assert refused.value.code == "signature-wrong"

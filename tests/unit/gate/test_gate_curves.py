@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import msgspec
 import numpy as np
@@ -162,12 +161,10 @@ def test_what_is_left_out_lies_on_the_line_through_what_is_kept(points: list[tup
     assert len(thin(x, y, most=2)) == 2
 
 
-def test_a_million_rows_stay_small_and_take_little_time() -> None:
+def test_a_million_rows_stay_small() -> None:
     found = evidence(1_000_000)
-    start = time.process_time()
     sides = find_sides(found)
     assert sides is not None
     flips, curves = find_flips(found, sides), draw_curves(found, sides)
-    assert time.process_time() - start < 3, "about 0.2 s on a quiet core"
     assert len(msgspec.json.encode((flips, curves))) < 300_000
     assert curves == draw_curves(found, sides)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tidegate import frames
 from tidegate.gate import parse_check_policy
 from tidegate.gate.evidence import MISSING, Evidence, Reading, fetch, read_evidence, survey
-from tidegate.gate.evidence.numbers import Tally
+from tidegate.gate.evidence.numbers import Summary
 from tidegate.records.policy import CheckPolicy
 
 
@@ -95,7 +95,7 @@ def test_splitting_keeps_every_row_once() -> None:
 
 def test_the_anchor_is_read_like_the_champion() -> None:
     rows = binary_rows(60)
-    found = _evidence(rows | {"best": rows["old"] / 2}, anchor="best")
+    found = _evidence(rows | {"best": rows["old"] / 2}, anchor="best", rules=[rule("log_loss", "not_worse")])
     assert np.array_equal(found.anchor, rows["old"] / 2)
 
 
@@ -307,14 +307,16 @@ def test_portions_together_are_the_whole(cuts: list[int]) -> None:
         layout = survey(reading, con, "everything", asked)
         assert layout is not None
         parts: list[Evidence] = []
-        tallies: dict[str, Tally] = {}
+        summaries: dict[str, Summary] = {}
         for start, end in itertools.pairwise(ends):
             con.execute(f"CREATE OR REPLACE TEMP VIEW portion AS SELECT * FROM everything WHERE id >= {start} AND id < {end}")
             portion = fetch(con, "portion", layout)
             parts.append(portion.evidence)
-            tallies = {role: tallies[role] + found if role in tallies else found for role, found in portion.tallies.items()}
+            summaries = {
+                role: summaries[role] + found if role in summaries else found for role, found in portion.summaries.items()
+            }
     assert np.array_equal(np.concatenate([part.candidate for part in parts]), whole.candidate)
     assert np.array_equal(np.concatenate([part.clusters for part in parts if part.clusters is not None]), whole.clusters)
     assert np.array_equal(np.concatenate([part.slices["origin"].codes for part in parts]), whole.slices["origin"].codes)
-    assert tallies["candidate"].rows == 200
-    assert tallies["candidate"].high[0] == whole.candidate.max()
+    assert summaries["candidate"].rows == 200
+    assert summaries["candidate"].high[0] == whole.candidate.max()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import gzip
 import re
 import uuid
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from gate_rows import binary_rows, policy, rule
 
 from tidegate.errors import UsageError
-from tidegate.gate import check
+from tidegate.gate import check, parse_check_policy
 from tidegate.gate.evidence import read_evidence
 from tidegate.records.verdict import Verdict
 
@@ -380,3 +381,65 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
         assert [problem.code for problem in report.problems][:1] == [code], (name, report.problems)
         assert f"`{code}`" in DOCUMENTED
     assert [problem.code for problem in check(tmp_path / "gone.csv", policy()).problems] == ["file-not-found"]
+
+
+@pytest.mark.parametrize("last", ["77", "77,", "77,1", "77,1,0.5"])
+@pytest.mark.parametrize("rows", [20, 4000, 30_000])
+def test_a_file_that_is_cut_is_told_as_cut(tmp_path: Path, rows: int, last: str) -> None:
+    path = tmp_path / "cut.csv"
+    path.write_text("\ufeff" + _csv(rows) + last)
+    report = check(path, policy())
+    assert report.verdict is Verdict.INVALID
+    assert [problem.code for problem in report.problems] == ["unreadable-file"]
+    assert "cut.csv seems to be cut" in report.problems[0].what
+    assert f"with {last.count(',') + 1} of 4 columns" in report.problems[0].what
+
+
+def test_a_compressed_file_that_is_cut(tmp_path: Path) -> None:
+    whole = gzip.compress(_csv(4000).encode())
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    report = check(tmp_path / "cut.csv.gz", policy())
+    assert [problem.code for problem in report.problems] == ["unreadable-file"]
+    assert "seems to be cut" in report.problems[0].what
+
+
+@pytest.mark.parametrize("name", ["rowid", "RowID"])
+def test_a_column_called_as_the_rows_of_duckdb(name: str) -> None:
+    rows = binary_rows(600)
+    runs = {"new": rows["new"], "old": rows["old"]}
+    asked = {"task": "scores", "candidate": "new", "champion": "old", "rules": [rule("mean_score")]}
+    plain = read_evidence(runs | {"group": rows["tail"]}, parse_check_policy(asked | {"cluster": "group"})).evidence
+    named = read_evidence(runs | {name: rows["tail"]}, parse_check_policy(asked | {"cluster": name})).evidence
+    assert plain is not None
+    assert named is not None
+    assert named.rows == 600
+    assert np.array_equal(named.candidate, plain.candidate)
+    assert np.array_equal(named.clusters, plain.clusters)
+    turned = {"id": rows["id"], "old": rows["old"]}
+    ours = {"id": rows["id"], "y": rows["y"], "new": rows["new"], name: rows["id"][::-1].copy()}
+    joined = read_evidence(ours, policy(key="id"), {"champion": turned}).evidence
+    assert joined is not None
+    assert np.array_equal(joined.keys, rows["id"])
+    assert np.array_equal(joined.champion, rows["old"])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e75, 9.9e99, 1e-160])
+def test_numbers_whose_powers_are_infinite_pass_nothing_unproven(scale: float) -> None:
+    rng = np.random.default_rng(2)
+    truth = np.clip(rng.normal(size=120), -1, 1)
+    rows = {name: np.clip(truth + noise * rng.normal(size=120), -1, 1) for name, noise in (("y", 0), ("new", 0.3), ("old", 0.3))}
+    rows = {name: values * scale for name, values in rows.items()} | {"s": np.arange(120) % 3, "c": np.arange(120) // 4}
+    for metric in ("mae", "mse", "rmse", "r2", "pinball@0.9"):
+        asked = [
+            rule(metric, "not_worse", relative_margin=0.02, slices=["s"]),
+            rule(metric),
+            rule(metric, "gap", value=0.5, slices=["s"]),
+        ]
+        for one in asked:
+            for more in ({}, {"cluster": "c"}):
+                report = check(rows, policy(one, task="regression", **more))
+                for found in report.rules if report.verdict is Verdict.PASS else []:
+                    for shown in (found.candidate, found.difference or found.candidate):
+                        assert shown.estimate is not None
+                        assert np.isfinite(shown.estimate)

@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from tidegate.clock import DAY, Clock, parse_time
 from tidegate.data import Datasets
 from tidegate.errors import UsageError
-from tidegate.gate import History, Judgement, judge, parse_model_policy
+from tidegate.gate import History, Judgement, Subject, judge, parse_model_policy
 from tidegate.gate.outputs import CANDIDATE
 from tidegate.models import Candidate, Models
 from tidegate.records.dataset import Snapshot
@@ -76,9 +76,9 @@ class Desk:
         return self.datasets.snapshot(_frame(1500, 2).with_columns(golden.alias("golden")), "flights-golden")
 
     def judge(self, candidate: ModelVersion, champion: ModelVersion | None = None, **changes: Any) -> Judgement:
+        history = changes.pop("history", History())
         keys: dict[str, Any] = {"models": self.models, "datasets": self.datasets, "snapshot": self.snapshot, "policy": policy()}
-        keys["history"] = History(now=NOON)
-        return judge(candidate, champion, **(keys | changes))
+        return judge(Subject(candidate=candidate, champion=champion, **({"now": NOON} | keys | changes)), history)
 
 
 def policy(*rules: dict[str, Any], **keys: Any) -> ModelPolicy:
@@ -201,7 +201,7 @@ class Loaded:
     def predict(self, columns: Mapping[str, object]) -> dict[str, Any]:
         if isinstance(self.answer, Exception):
             raise self.answer
-        return {"probability": self.answer}
+        return {"probability": self.answer[: len(columns["wind"])]}  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,29 @@ class Loaded:
 )
 def test_a_model_that_misbehaves_is_invalid(desk: Desk, answer: Any, code: str) -> None:
     assert _codes(desk.judge(desk.version("wind"), models=Loaded(answer))) == [code]
+
+
+class Drawing(Loaded):
+    """A model that answers by chance."""
+
+    def predict(self, columns: Mapping[str, object]) -> dict[str, Any]:
+        return {"probability": self.answer.random(len(columns["wind"]))}  # pyright: ignore[reportArgumentType]
+
+
+def test_a_model_that_answers_by_chance_is_invalid(desk: Desk) -> None:
+    found = desk.judge(desk.version("wind"), models=Drawing(np.random.default_rng(0)))
+    assert _codes(found) == ["prediction-unstable"]
+    assert "answers 0." in found.report.problems[0].what
+
+
+def test_a_model_that_takes_the_label_under_another_name_is_invalid(desk: Desk) -> None:
+    rows = _frame(1500, 2)
+    copied = desk.datasets.snapshot(rows.with_columns(rain=pl.col("late").cast(pl.Float64)), "copied")
+    found = desk.judge(desk.version("wind", "rain"), snapshot=copied)
+    assert _codes(found) == ["label-is-input"]
+    assert "rain" in found.report.problems[0].what
+    once = desk.datasets.snapshot(rows.with_columns(rain=pl.col("late") + (pl.int_range(pl.len()) == 7)), "but-once")
+    assert desk.judge(desk.version("wind", "rain"), snapshot=once).report.problems == []
 
 
 def test_a_snapshot_without_rows_or_labels_is_invalid(desk: Desk) -> None:
@@ -319,7 +342,7 @@ def test_an_anchor_is_judged_against_where_not_worse_is_asked(desk: Desk) -> Non
     asked = policy(rule("log_loss", "not_worse", margin=0.01), rule("roc_auc", "floor", value=0.6))
     alone = desk.judge(fair, poor, policy=asked).report
     assert (alone.verdict, alone.anchor, len(alone.rules)) == (Verdict.PASS, "", 2)
-    found = desk.judge(fair, poor, policy=asked, history=History(now=NOON, anchor=good)).report
+    found = desk.judge(fair, poor, policy=asked, history=History(anchor=good)).report
     assert (found.verdict, found.anchor) == (Verdict.FAIL, good.ref)
     assert [(result.test, result.against, result.verdict) for result in found.rules] == [
         ("not_worse", "", Verdict.PASS),
@@ -342,6 +365,6 @@ def test_a_rule_that_cannot_be_judged_tells_its_code(desk: Desk) -> None:
     version = desk.version("wind", trained_on=(desk.datasets.snapshot(desk.train, "flights-train").ref,))
     found = desk.judge(version, policy=policy({"test": "leakage", "columns": ["winds"]}))
     assert _codes(found) == ["column-missing"]
-    stale = desk.judge(version, policy=policy({"test": "freshness", "max_age": "1d"}), history=History(now=NOON + 2 * DAY))
+    stale = desk.judge(version, policy=policy({"test": "freshness", "max_age": "1d"}), now=NOON + 2 * DAY)
     assert _codes(stale) == ["snapshot-stale"]
     assert "too old" in stale.report.sentence

@@ -138,6 +138,14 @@ def test_approvals_and_code_count_too() -> None:
     assert loosened(before, parse_model_policy("delay", {"task": "binary"})) != []
 
 
+def test_signatures_count_too() -> None:
+    signed = _policy(serving={"signed_by": ["a.pub", "b.pub"]})
+    for weaker in (_policy(), _policy(serving={"signed_by": ["a.pub", "c.pub"]})):
+        assert [text.split()[0] for text in loosened(signed, weaker)] == ["serving.signed_by"]
+    assert loosened(signed, _policy(serving={"signed_by": ["a.pub"]})) == []
+    assert loosened(_policy(), signed) == []
+
+
 _numbers = st.sampled_from([0.0, 0.01, 0.5, 0.9])
 _texts = st.sampled_from(["", "a", "b"])
 _rules = st.builds(
@@ -229,12 +237,24 @@ def test_a_branch_that_is_named_and_not_there_is_no_comfort(repository: Path, bu
 def test_what_cannot_be_understood_counts(repository: Path, bucket: FolderBucket) -> None:
     for text in (
         "models = 3\n[",
+        "models = 3",
+        "[models]\ndelay = 3",
+        "[models.delay]\ntask = 'binary'\ngate = 3",
+        "[models.delay]\ntask = 'binary'\n[models.delay.gate]\nrules = 3",
+        f"a = {'[' * 5000}{']' * 5000}",
         "[models.delay]\ntask = 'binary'\ngate = { snapshot = 'a@1', label = 'y', rules = [], old_key = 1 }",
     ):
         (repository / "tidegate.toml").write_text(text)
         _git(repository, "commit", "-q", "-am", "odd")
         _git(repository, "branch", "-f", "odd")
-        assert "cannot be understood" in _found(repository, bucket, 0.95, base="odd")[0][0]
+        assert "cannot be understood" in _found(repository, bucket, 0.95, base="odd")[0][0], text
+    (repository / "tidegate.toml").unlink()
+    for text in ("tool = 3", "[tool]\ntidegate = 3", "[tool.tidegate]\nmodels = 3"):
+        (repository / "pyproject.toml").write_text(text)
+        _git(repository, "add", "-A")
+        _git(repository, "commit", "-q", "-m", "odd")
+        _git(repository, "branch", "-f", "odd")
+        assert "cannot be understood" in _found(repository, bucket, 0.95, base="odd")[0][0], text
 
 
 def test_the_policy_may_move_to_another_file_and_a_new_model_is_not_loosened(repository: Path, bucket: FolderBucket) -> None:

@@ -45,6 +45,20 @@ def threshold(labels, predictions, cut=0.5):
 
 def raises(labels, predictions): raise ValueError("no such thing")
 def quits(labels, predictions): raise SystemExit(0)
+def ends(labels, predictions): raise GeneratorExit
+def cancelled(labels, predictions):
+    import asyncio
+    raise asyncio.CancelledError
+class Wordless(BaseException):
+    def __str__(self): raise RuntimeError
+def wordless(labels, predictions): raise Wordless
+class Odd(float):
+    def __float__(self): raise GeneratorExit
+def odd(labels, predictions): return Odd(1)
+def span(labels, predictions): return np.timedelta64(1, "s")
+def directions(labels, predictions): return 1.0
+directions.better = np.array(["higher", "lower"])
+def interrupts(labels, predictions): raise KeyboardInterrupt
 def text(labels, predictions): return "0.5"
 def truth(labels, predictions): return True
 def several(labels, predictions): return predictions[:2]
@@ -124,6 +138,12 @@ def test_clusters_and_slices() -> None:
     [
         ("raises", "no such thing"),
         ("quits", "SystemExit"),
+        ("ends", "GeneratorExit"),
+        ("cancelled", "CancelledError"),
+        ("wordless", "Wordless"),
+        ("odd", "GeneratorExit"),
+        ("span", "timedelta64"),
+        ("directions", "'lower'"),
         ("text", "a str"),
         ("truth", "a bool"),
         ("several", "a ndarray"),
@@ -203,3 +223,8 @@ def test_almost_equal_models() -> None:
     more = np.flatnonzero((rows["y"] == 1) & (rows["new"] > 0.5))[:40]
     rows["old"][more] = 0.1
     assert judged("profit", rows=rows).verdict is Verdict.PASS
+
+
+def test_the_keyboard_interrupts() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        judged("interrupts")

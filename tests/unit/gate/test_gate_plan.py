@@ -110,7 +110,8 @@ def test_scores_are_their_own_labels() -> None:
     rows = {"item": np.repeat(np.arange(60), 2), "new": rng.normal(1, 1, 120), "old": rng.normal(0, 1, 120)}
     asked = {"task": "scores", "candidate": "new", "champion": "old", "key": "item", "rules": [rule("mean_score")]}
     plan, wanted = plan_evaluation(rows, parse_check_policy(asked))
-    assert (plan.rows, plan.labelled, wanted.keys) == (60, 60, [])
+    assert (plan.noun, plan.rows, plan.labelled, wanted.keys) == ("items", 60, 60, [])
+    assert (plan.labels_needed, plan.rules[0].basis) == (None, "scores")
     assert plan.rows_needed is not None
     assert "60 items are enough" in plan.sentence
 
@@ -122,7 +123,12 @@ def test_rankings_and_patterns_are_planned(known: bool) -> None:
     lists |= {"y": np.tile([2, 0, 0, 1, 0], 40)} if known else {}
     ranking = {"task": "ranking", "label": "y", "query": "q", "candidate": "new", "champion": "old"}
     plan, _ = plan_evaluation(lists, parse_check_policy({**ranking, "rules": [rule("ndcg@3", "not_worse", margin=0.1)]}))
-    assert (plan.labelled, plan.rules[0].basis) == ((200, "labelled rows") if known else (0, "unknown"))
+    assert (plan.labelled, plan.rules[0].basis) == ((40, "labelled queries") if known else (0, "unknown"))
+    assert (plan.noun, plan.rows, plan.rules[0].rows) == ("queries", 40, 40)
+    assert "queries" in plan.sentence
+    assert "rows" not in plan.sentence
+    assert plan.labels_needed == plan.rows_needed
+    assert (plan.rows_needed or 0) < 40 * 5 if known else plan.rows_needed is None
     first = rng.uniform(0.1, 0.9, (2, 200))
     classes = {"new_cat": first[0], "new_dog": 1 - first[0], "old_cat": first[1], "old_dog": 1 - first[1]}
     classes |= {"y": np.where(np.arange(200) % 2, "cat", "dog").astype(object)} if known else {}

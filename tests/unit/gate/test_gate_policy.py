@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_rows import policy, rule
+from gate_rows import binary_rows, policy, rule
 
 from tidegate.errors import NotFoundError, UsageError
-from tidegate.gate import load_check_policy, parse_check_policy, parse_model_policy, policy_digest
+from tidegate.gate import check, load_check_policy, parse_check_policy, parse_model_policy, policy_digest
 
 GATE: dict[str, Any] = {"snapshot": "flights-eval@4", "label": "late", "rules": [rule("log_loss")]}
 
@@ -47,14 +47,19 @@ def test_a_policy_file(tmp_path: Path) -> None:
         ({"rules": [rule("roc_auc", "floor", value=90)]}, "bad-value", "0 to 1"),
         ({"rules": [rule("f1", margn=0.1)]}, "unknown-key", "'margin'"),
         ({"rules": [rule("f1", margin=-0.1)]}, "bad-margin", "never negative"),
-        ({"rules": [rule("f1", margin="1%")]}, "bad-policy", "$.rules[0].margin"),
+        ({"rules": [rule("f1", margin="1%")]}, "bad-policy", "at `margin` of rule 1 (superior f1)"),
+        ({"rules": [rule("f1"), rule("brier", slices=["a", 3])]}, "bad-policy", "at `slices, item 2` of rule 2 (superior brier)"),
+        ({"classes": ["a", 3]}, "bad-policy", "$.classes, item 2"),
         ({"rules": [rule("f1", margin=float("nan"))]}, "bad-margin", "nan"),
         ({"rules": [rule("f1", "floor")]}, "rule-incomplete", "value"),
         ({"rules": [rule("f1", "floor", value=0.5, margin=0.1)]}, "key-not-for-test", "margin"),
         ({"rules": [rule("f1", value=0.5)]}, "key-not-for-test", "value"),
         ({"rules": [rule("f1", slices=["a", "a"])]}, "bad-slices", "twice"),
         ({"rules": [rule("f1", slices=["a"], slice_mode="none_wors")]}, "unknown-slice-mode", "'none_worse'"),
-        ({"rules": ["f1"]}, "bad-policy", "rules[0]"),
+        ({"rules": ["f1"]}, "bad-policy", "rule 1 is not a table"),
+        ({"rules": [rule("f1"), rule("log_los")]}, "unknown-metric", "rule 2 (superior log_los): "),
+        ({"rules": [rule("f1", "not_worse", margin=-0.1)]}, "bad-margin", "rule 1 (not_worse f1): margin is -0.1"),
+        ({"rules": [rule("f1"), {"test": "size", "value": 3}]}, "rule-needs-project", "rule 2 (size) asks"),
         ({"champion": ""}, "rule-needs-champion", "champion"),
         ({"task": "ranking", "query": "q"}, "unknown-metric", "ranking"),
     ],
@@ -106,6 +111,8 @@ def test_a_model_policy() -> None:
         ({"monitoring": {"window": "daily"}}, "bad-duration", "models.delay.monitoring.window"),
         ({"monitoring": {"metrics": ["mae"]}}, "unknown-metric", "regression"),
         ({"gate": 3}, "bad-policy", "$.gate"),
+        ({"gate": GATE | {"rules": [rule("f1", margin="1")]}}, "bad-policy", "at `margin` of rule 1 (superior f1)"),
+        ({"gate": GATE | {"rules": [rule("f1", margin=-1)]}}, "bad-margin", "[models.delay.gate] rule 1 (superior f1): margin"),
     ],
 )
 def test_a_wrong_model_policy_is_refused(change: dict[str, Any], code: str, words: str) -> None:
@@ -121,3 +128,18 @@ def test_the_digest_covers_what_the_gate_goes_by() -> None:
     looser = parse_model_policy("delay", {"task": "binary", "gate": GATE | {"rules": [rule("log_loss", "not_worse", margin=1)]}})
     assert policy_digest(one) == policy_digest(renamed) != policy_digest(looser)
     assert policy_digest(policy()) != policy_digest(policy(confidence=0.9))
+
+
+def test_an_anchor_that_no_rule_looks_at_is_refused() -> None:
+    asked = [rule("log_loss"), rule("roc_auc", "floor", value=0.6)]
+    with pytest.raises(UsageError, match="no rule is asked against it") as caught:
+        policy(*asked, anchor="older")
+    assert caught.value.code == "anchor-unused"
+    rows = binary_rows(60)
+    with pytest.raises(UsageError, match="no rule is asked against it"):
+        check(rows, policy(*asked, key="id"), anchor={"id": rows["id"], "new": rows["old"]})
+    gap = {"metric": "recall", "test": "gap", "slices": ["origin"]}
+    assert policy(*asked, rule("f1", "not_worse"), anchor="older").anchor == "older"
+    assert policy(*asked, {**gap, "margin": 0.1}, anchor="older").anchor == "older"
+    with pytest.raises(UsageError, match="no rule is asked against it"):
+        policy({**gap, "value": 0.1}, anchor="older")

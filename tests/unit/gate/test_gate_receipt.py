@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from gate_rows import binary_rows, policy, rule
 
 from tidegate import digest
 from tidegate.clock import DAY
-from tidegate.errors import IntegrityError, NotFoundError, UsageError
+from tidegate.errors import IntegrityError, UsageError
 from tidegate.gate import (
     check,
-    find_receipt,
-    list_receipts,
+    find_wear,
     make_receipt,
     parse_model_policy,
     read_receipt,
@@ -74,17 +74,35 @@ def test_it_is_stored_with_its_report(bucket: FolderBucket) -> None:
     assert page.data.startswith(b"<!doctype html>")
 
 
-def test_it_is_found_by_its_beginning_or_by_version(bucket: FolderBucket) -> None:
-    first = store_receipt(bucket, _receipt(), REPORT, POLICY)
-    later = store_receipt(bucket, _receipt(now=51 * DAY), REPORT, POLICY)
-    other = store_receipt(bucket, _receipt(4), REPORT, POLICY)
-    assert find_receipt(bucket, first[:10]) == ("delay", first)
-    assert find_receipt(bucket, "delay@3") == ("delay", later)
-    assert find_receipt(bucket, "delay@4") == ("delay", other)
-    assert list_receipts(bucket, "delay")[0][0] == later
-    for missing in ("delay@9", "0" * 64, "nobody@1"):
-        with pytest.raises(NotFoundError, match="no receipt"):
-            find_receipt(bucket, missing)
+def _planted(bucket: FolderBucket, data: bytes, model: str = "delay") -> str:
+    """Stores bytes as a receipt, under their own digest, as anybody can who may write to the bucket."""
+    planted = digest.of_bytes(data)
+    bucket.put_if_absent(receipt_key(model, planted), data)
+    return planted
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[", b'{"model":"\xff"}'])
+def test_bytes_that_are_no_receipt_are_refused_and_count_as_no_use(bucket: FolderBucket, data: bytes) -> None:
+    with pytest.raises(IntegrityError) as refused:
+        read_receipt(bucket, "delay", _planted(bucket, data))
+    assert refused.value.code == "receipt-unreadable"
+    snapshot = Snapshot(name="e", number=1, digest="s", files=[], created_at=0)
+    assert find_wear(bucket, snapshot, judged={}, confidence=0.95, now=1).uses == 0
+
+
+def test_a_report_that_is_none_is_refused(bucket: FolderBucket) -> None:
+    stored = _planted(bucket, digest.canonical(msgspec.structs.replace(_receipt(), report_digest=digest.of_bytes(b"{}"))))
+    bucket.put_if_absent(receipt_key("delay", stored, ".report.json"), b"{}")
+    with pytest.raises(IntegrityError) as refused:
+        read_report(bucket, "delay", stored)
+    assert refused.value.code == "receipt-unreadable"
+
+
+def test_a_receipt_among_those_of_another_model_is_refused(bucket: FolderBucket) -> None:
+    stored = _planted(bucket, digest.canonical(_receipt()), model="other")
+    with pytest.raises(IntegrityError) as refused:
+        read_receipt(bucket, "other", stored)
+    assert refused.value.code == "receipt-misplaced"
 
 
 def test_a_changed_receipt_or_report_is_refused(bucket: FolderBucket) -> None:

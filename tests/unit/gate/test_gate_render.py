@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import numpy as np
 import pytest
 from gate_rows import binary_rows, policy, rule
 from report_cases import HOSTILE, OLD, every_kind, hostile, huge, judged_reports
@@ -128,3 +129,22 @@ def test_a_report_without_a_champion_is_shown() -> None:
     for render in (render_text, render_markdown, render_html):
         assert "roc" in render(report)
     assert HOSTILE not in render_html(hostile(report))
+
+
+@pytest.mark.parametrize("render", [render_text, render_markdown, render_html])
+@pytest.mark.parametrize(
+    ("task", "told", "noun"), [("ranking", "60 queries (300 rows)", "queries"), ("scores", "60 items (300 rows)", "items")]
+)
+def test_every_form_counts_what_the_task_compares(render, task: str, told: str, noun: str) -> None:
+    rng = np.random.default_rng(3)
+    rows = {"q": np.repeat(np.arange(60), 5), "new": rng.normal(size=300), "old": rng.normal(size=300)}
+    rows |= {"y": rng.integers(0, 3, 300), "site": np.repeat(np.array(["a", "b"], dtype=object)[np.arange(60) % 2], 5)}
+    keys = {"label": "y", "query": "q"} if task == "ranking" else {"key": "q"}
+    asked = {"task": task, "candidate": "new", "champion": "old", **keys}
+    metric = "ndcg@3" if task == "ranking" else "mean_score"
+    found = check(rows, asked | {"rules": [rule(metric, slices=["site"])]})
+    text = render(found)
+    assert (found.rows, found.units) == (300, 60)
+    assert f"{told}, 95% intervals" in text
+    assert f"30 {noun}" in text or f"| slice | {noun} |" in text
+    assert "slice | rows" not in text

@@ -75,3 +75,13 @@ def test_it_has_a_forest_plot_the_worst_flips_and_what_would_change_the_verdict(
     assert re.search(r"brier +[ :|]*\[[-:|]*o[-:|]*\]", plot)
     assert len(re.findall(r"^\| \d+ \| [01] \| [\d.e-]+ \| [\d.e-]+ \|", text, re.MULTILINE)) == 10
     assert "### What would change the verdict\n\n- brier is stopped by carrier = UA" in text
+
+
+def test_gitlab_refers_to_nothing_that_a_value_names() -> None:
+    for text in ("!12", "%3", "@ana", "#4"):
+        assert markdown(text).replace("\\", "") == f"{text[0]}\u200b{text[1:]}"
+
+
+def test_no_mark_of_direction_is_left() -> None:
+    named = replace(REPORTS["FAIL"], title="a\u061cb")
+    assert "\u061c" not in render_markdown(named)

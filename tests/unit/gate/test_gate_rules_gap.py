@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tidegate.errors import UsageError
 from tidegate.gate import check, parse_check_policy
 from tidegate.gate.case import Case
 from tidegate.gate.evidence import Evidence, Slicing
-from tidegate.gate.rules import decide
+from tidegate.gate.rules import decide, decide_all
 from tidegate.records.policy import Rule
 from tidegate.records.report import RuleResult
 from tidegate.records.verdict import Verdict
@@ -179,3 +180,16 @@ def test_pass_is_wrong_at_most_as_often_as_alpha(shares: tuple[float, ...]) -> N
         rows = evidence(shares, (0.75,) * len(shares), n=1500, seed=seed)
         wrong += [judge(rows, **keys).verdict is Verdict.PASS for keys in ({"value": 0.0999}, {"margin": 0.0999})]
     assert (wrong / trials).max() <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / trials)
+
+
+def test_a_gap_may_not_grow_step_by_step_either() -> None:
+    rows = evidence((0.8, 0.6), (0.8, 0.65))
+    asked = Rule(test="gap", metric="recall", slices=["region"], margin=0.15)
+    alone = decide_all([asked], Case(evidence=rows), confidence=0.95, seed=0)
+    assert [each.verdict for each in alone] == [Verdict.PASS]
+    anchored = Case(evidence=replace(rows, anchor=rows.labels))
+    found = decide_all([asked], anchored, confidence=0.95, seed=0)
+    assert [(each.against, each.verdict) for each in found] == [("", Verdict.PASS), ("anchor", Verdict.FAIL)]
+    assert found[1].reason.startswith("Against the version that was last proven better: recall differs by")
+    bounded = Rule(test="gap", metric="recall", slices=["region"], value=0.3)
+    assert len(decide_all([bounded], anchored, confidence=0.95, seed=0)) == 1

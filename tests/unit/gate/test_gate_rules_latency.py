@@ -131,3 +131,17 @@ def test_a_slow_model_is_asked_less_often() -> None:
 )
 def test_the_interval_decides(low: float, high: float, verdict: Verdict) -> None:
     assert at_most(Estimate(2.5, low, high), 2.0) is verdict
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_a_model_that_is_fast_only_in_its_warm_up_does_not_hold_the_gate_up(models: int) -> None:
+    asked: list[int] = []
+
+    def sly(_columns: Mapping[str, Any]) -> float:
+        asked.append(1)
+        return 1e3 if len(asked) <= models * (latency.WARM_UP + 1) else 1e9
+
+    times = take_turns([sly] * models, {"wind": np.arange(10.0)})
+    assert [each.medians.size for each in times] == [latency.FEWEST] * models
+    assert len(asked) < models * (latency.WARM_UP + 1 + 4 * latency.FEWEST)
+    assert times[0].medians[1:].tolist() == [1e9] * (latency.FEWEST - 1)

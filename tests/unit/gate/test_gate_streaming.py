@@ -15,7 +15,7 @@ from tidegate import frames
 from tidegate.errors import BadInputError
 from tidegate.gate import check, streaming
 from tidegate.gate.policy import parse_check_policy
-from tidegate.gate.streaming import rows_of_file, stream, why_not_streamed
+from tidegate.gate.streaming import footer_of, stream, why_not_streamed
 from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
 
@@ -142,16 +142,38 @@ def _codes(report: Report) -> list[str]:
 def test_what_cannot_be_streamed_is_said() -> None:
     assert why_not_streamed(policy(rule("f1"), rule("log_loss"))) == ""
     assert why_not_streamed(policy(rule("roc_auc"))) == "roc_auc is not made of sums"
-    assert "anchor" in why_not_streamed(policy(rule("f1"), anchor="older"))
+    assert "anchor" in why_not_streamed(policy(rule("f1", "not_worse"), anchor="older"))
     assert "explores" in why_not_streamed(policy(rule("f1"), explore=["origin"]))
+    assert why_not_streamed(policy(rule("f1")), ["y", "rowid"]) == ""
+
+
+def test_a_column_of_the_name_that_numbers_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["tidegate.gate.check"], "MOST_IN_MEMORY", 100)
+    rows = binary_rows(600)
+    for name in ("file_row_number", "File_Row_Number"):
+        path = tmp_path / f"{name}.parquet"
+        with frames.connect() as con:
+            frames.write_parquet(frames.relation(con, rows | {name: rows["tail"]}), path)
+        report = check(path, policy(rule("f1"), cluster=name))
+        assert _codes(report) == ["rows-in-memory"]
+        assert report.rules == check(rows, policy(rule("f1"), cluster="tail")).rules
+
+
+def test_copies_are_told_of_portions_too(tmp_path: Path) -> None:
+    path = tmp_path / "twice.parquet"
+    with frames.connect() as con:
+        rows = {name: np.tile(values, 2) for name, values in binary_rows(600).items()}
+        frames.write_parquet(frames.relation(con, rows), path)
+    assert [found.code for found in stream(path, policy(rule("f1"))).reading.warnings] == ["rows-repeated"]
+    assert stream(path, policy(rule("f1"), cluster="id")).reading.warnings == []
 
 
 def test_the_footer_tells_how_many_rows(file: Path, tmp_path: Path) -> None:
-    assert rows_of_file(file) == ROWS
-    assert rows_of_file(binary_rows(10)) is None
+    assert footer_of(file) == (ROWS, list(binary_rows(10)))
+    assert footer_of(binary_rows(10)) is None
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 nothing")
-    assert rows_of_file(broken) is None
+    assert footer_of(broken) is None
     with pytest.raises(BadInputError, match="cannot be read"):
         stream(broken, policy())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate.gate.wording import about, capital, listed, rounded
+from tidegate.gate.wording import about, amount, capital, listed, noun_of, rounded
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,11 @@ def test_signs_counts_and_lists() -> None:
     assert listed(["a", "b", "c"]) == "a, b, c"
     assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     assert capital("all slices hold") == "All slices hold"
+
+
+def test_amounts_of_evidence() -> None:
+    assert amount("binary", 12_345, None) == "12,345 rows"
+    assert amount("ranking", 1000, 200) == "200 queries (1,000 rows)"
+    assert amount("scores", 60, 60) == "60 items"
+    assert [noun_of(task) for task in ("regression", "ranking", "scores")] == ["rows", "queries", "items"]
+    assert noun_of("ranking", "label_coverage") == "rows"

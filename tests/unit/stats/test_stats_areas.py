@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from area_cases import auc, average_precision
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from tidegate.stats.areas import Area, difference, interval, mean_area
-from tidegate.stats.average_precision import average_precision
-from tidegate.stats.delong import auc
 
 Curve = Callable[..., Area]
 BOTH = pytest.mark.parametrize("curve", [auc, average_precision])

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from area_cases import average_precision
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from tidegate.stats.areas import interval, tied
-from tidegate.stats.average_precision import average_precision, binomial, precisions
+from tidegate.stats.average_precision import binomial, precisions
 
 
 def rows(n: int, seed: int = 0) -> tuple[Any, Any, Any]:

@@ -6,13 +6,14 @@ from random import Random
 
 import numpy as np
 import pytest
+from area_cases import auc
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from tidegate.stats.areas import Area, difference, interval, tied
-from tidegate.stats.delong import auc, newcombe, placements
+from tidegate.stats.delong import newcombe, placements
 
 LABELS = np.array([0, 1, 0, 1, 1, 0, 0, 1, 0, 1])
 FIRST = np.array([0.1, 0.4, 0.35, 0.8, 0.8, 0.2, 0.4, 0.7, 0.3, 0.35])

@@ -70,9 +70,9 @@ def folder(begun: Path, tmp_path: Path) -> Path:
 def _promote(workspace: Workspace, version: ModelVersion) -> Judged:
     judged = workspace.judge(version.ref)
     assert judged.verdict is Verdict.PASS, judged.report.sentence
-    release = workspace.policy("minutes").release
-    Workspace.open(workspace.project.folder, actor="ben").release.approve("minutes", version.version, policy=release)
-    workspace.release.promote("minutes", version.version, policy=release)
+    policy = workspace.policy("minutes")
+    Workspace.open(workspace.project.folder, actor="ben").release.approve("minutes", version.version, policy=policy)
+    workspace.release.promote("minutes", version.version, policy=policy)
     return judged
 
 

@@ -112,8 +112,8 @@ def project(trained, tmp_path):
 def champion(folder, version):
     ana, ben = Workspace.open(folder, actor="ana"), Workspace.open(folder, actor="ben")
     ana.judge(f"sums@{version}")
-    ben.release.approve("sums", version, policy=ben.policy("sums").release)
-    ana.release.promote("sums", version, policy=ana.policy("sums").release)
+    ben.release.approve("sums", version, policy=ben.policy("sums"))
+    ana.release.promote("sums", version, policy=ana.policy("sums"))
     return ana
 
 
@@ -148,12 +148,12 @@ def test_without_an_approval_nothing_moves(project):
     workspace = Workspace.open(project, actor="ana")
     assert workspace.judge("sums@1").verdict is Verdict.PASS
     with pytest.raises(ApprovalMissing):
-        workspace.release.promote("sums", 1, policy=workspace.policy("sums").release)
+        workspace.release.promote("sums", 1, policy=workspace.policy("sums"))
 
 
 def test_a_receipt_is_void_once_the_champion_has_moved(project):
     workspace = champion(project, 1)
-    policy = workspace.policy("sums").release
+    policy = workspace.policy("sums")
     workspace.judge("sums@2")
     Workspace.open(project, actor="ben").release.approve("sums", 2, policy=policy)
     workspace.release.promote("sums", 2, policy=policy)

@@ -15,6 +15,7 @@ from tidegate.records.names import nearest
 from tidegate.records.policy import CheckPolicy
 
 _SHOWN = 3
+_PLACE = '"tidegate place"'
 
 
 def joined(
@@ -121,7 +122,8 @@ def _one_to_one(
     }
     chosen = ", ".join(f"{expression} AS {frames.quote(name)}" for name, expression in taken.items())
     joins = " ".join(f"JOIN {_table(role)} ON {condition}" for role, condition in on.items())
-    query = f"SELECT {chosen} FROM {_table(first)} {joins} ORDER BY {_table(first)}.rowid"
+    numbered = f"(SELECT *, row_number() OVER () AS {_PLACE} FROM {_table(first)})"  # a user's column may be called rowid
+    query = f"SELECT {chosen} FROM {numbered} AS {_table(first)} {joins} ORDER BY {_table(first)}.{_PLACE}"
     return con.sql(query), replace(policy, **changed)
 
 

@@ -10,7 +10,7 @@ MISSING = "(missing)"
 _FLOATS = ("FLOAT", "DOUBLE")
 
 
-class Counted(NamedTuple):
+class Coverage(NamedTuple):
     """How many rows there are, and how many of them have a label."""
 
     rows: int
@@ -20,8 +20,8 @@ class Counted(NamedTuple):
 class Labelling(NamedTuple):
     """Counts over all rows, and for each slice column by value, in the order of the values."""
 
-    whole: Counted
-    slices: dict[str, list[tuple[str, Counted]]]
+    whole: Coverage
+    slices: dict[str, list[tuple[str, Coverage]]]
 
 
 def count_labels(con: frames.Connection, table: str, labels: list[str], slices: list[str]) -> Labelling:
@@ -29,11 +29,11 @@ def count_labels(con: frames.Connection, table: str, labels: list[str], slices: 
     without = lacking(con, table, labels)
     counts = f"count(*), count(*) FILTER (WHERE NOT ({without}))"
     whole: Any = con.execute(f"SELECT {counts} FROM {table}").fetchone()
-    found: dict[str, list[tuple[str, Counted]]] = {}
+    found: dict[str, list[tuple[str, Coverage]]] = {}
     for column in slices:
         rows = con.execute(f"SELECT {as_slice(column)} AS v, {counts} FROM {table} GROUP BY 1 ORDER BY 1").fetchall()
-        found[column] = [(str(name), Counted(int(count), int(labelled))) for name, count, labelled in rows]
-    return Labelling(Counted(int(whole[0]), int(whole[1])), found)
+        found[column] = [(str(name), Coverage(int(count), int(labelled))) for name, count, labelled in rows]
+    return Labelling(Coverage(int(whole[0]), int(whole[1])), found)
 
 
 def as_slice(column: str) -> str:

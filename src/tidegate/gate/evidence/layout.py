@@ -12,7 +12,7 @@ from tidegate import frames
 from tidegate.gate.evidence import classes, groups, numbers, ranking
 from tidegate.gate.evidence.evidence import MIN_ROWS, Evidence, Slicing
 from tidegate.gate.evidence.labelling import Labelling, as_slice, count_labels, lacking
-from tidegate.gate.evidence.numbers import Tally, tally
+from tidegate.gate.evidence.numbers import Summary, summarise
 from tidegate.gate.evidence.reading import Reading
 from tidegate.gate.evidence.scores import WINS
 from tidegate.gate.evidence.spread import Spread, Types, find_spreads, refuse_missing, unfold
@@ -46,7 +46,7 @@ class Portion(NamedTuple):
     """Some rows, what their numbers hold by role, and whether candidate and champion predict the same on all of them."""
 
     evidence: Evidence
-    tallies: dict[str, Tally]
+    summaries: dict[str, Summary]
     same: bool
 
 
@@ -205,7 +205,7 @@ def fetch(con: frames.Connection, table: str, layout: Layout) -> Portion:
     found = con.execute(f"SELECT {', '.join(_expressions(layout))} FROM {table} WHERE {layout.where}").fetchnumpy()
     policy, task = layout.policy, layout.policy.task
     values = {role: _array(found, spread) for role, spread in layout.spreads.items()}
-    tallies = {role: tally(array) for role, array in values.items()}
+    summaries = {role: summarise(array) for role, array in values.items()}
     if task == "multiclass":
         values = _all_alike(values)
     wins: Floats | None = None
@@ -215,7 +215,7 @@ def fetch(con: frames.Connection, table: str, layout: Layout) -> Portion:
             values |= {"candidate": wins, "champion": 1 - wins}
         values["label"] = np.zeros(wins.size)
     ours, theirs = values["candidate"], values.get("champion")
-    hard = {role: each.soft == 0 for role, each in tallies.items() if role != "label"}
+    hard = {role: each.soft == 0 for role, each in summaries.items() if role != "label"}
     evidence = Evidence(
         task=task,
         labels=values["label"],
@@ -236,7 +236,7 @@ def fetch(con: frames.Connection, table: str, layout: Layout) -> Portion:
         hard=ours.ndim == 1 if task == "multiclass" else task in {"binary", "multilabel"} and any(hard.values()),
         labelling=layout.labelling,
     )
-    return Portion(evidence, tallies, theirs is not None and bool(np.array_equal(ours, theirs)))
+    return Portion(evidence, summaries, theirs is not None and bool(np.array_equal(ours, theirs)))
 
 
 def _expressions(layout: Layout) -> list[str]:
@@ -286,24 +286,24 @@ def _all_alike(values: dict[str, Floats]) -> dict[str, Floats]:
     }
 
 
-def report_tallies(reading: Reading, con: frames.Connection, table: str, layout: Layout, tallies: dict[str, Tally]) -> None:
+def report_summaries(reading: Reading, con: frames.Connection, table: str, layout: Layout, summaries: dict[str, Summary]) -> None:
     """Refuses what the numbers of all portions together show to be unusable."""
     task = layout.policy.task
-    for role, found in tallies.items():
+    for role, found in summaries.items():
         if task != "multiclass" or layout.spreads[role].several:
             numbers.report_numbers(reading, con, table, layout.spreads[role], found)
     if reading.problems:
         return
-    label = tallies.get("label")
+    label = summaries.get("label")
     if label is not None and task in {"binary", "multilabel"}:
         _report_labels(reading, layout, label)
-    for role, found in tallies.items():
+    for role, found in summaries.items():
         spread = layout.spreads[role]
         if role != "label" and (task in {"binary", "multilabel"} or (task == "multiclass" and spread.several)):
             numbers.report_probabilities(reading, spread, found, sums=task == "multiclass")
 
 
-def report_doubts(reading: Reading, layout: Layout, tallies: dict[str, Tally], *, same: bool) -> None:
+def report_doubts(reading: Reading, layout: Layout, summaries: dict[str, Summary], *, same: bool) -> None:
     """Refuses numbers that can be measured, but that no candidate worth shipping would give."""
     if same and not layout.policy.preference:
         reading.refuse(
@@ -313,12 +313,12 @@ def report_doubts(reading: Reading, layout: Layout, tallies: dict[str, Tally], *
         )
     if layout.policy.task == "scores":
         return
-    for role, found in tallies.items():
+    for role, found in summaries.items():
         if role != "label":
             numbers.report_constant(reading, layout.spreads[role], found)
 
 
-def _report_labels(reading: Reading, layout: Layout, label: Tally) -> None:
+def _report_labels(reading: Reading, layout: Layout, label: Summary) -> None:
     spread = layout.spreads["label"]
     if label.soft:
         reading.refuse(

@@ -21,7 +21,7 @@ SUM_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Summary:
     """Counts over the [n] or [n, K] numbers of one role; rows in all of them."""
 
     rows: int
@@ -42,9 +42,9 @@ class Tally:
     sum: float = float("nan")
     """A sum that is not 1, the farthest."""
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: Summary) -> Summary:
         """Of the rows of both."""
-        return Tally(
+        return Summary(
             self.rows + other.rows,
             self.missing + other.missing,
             self.infinite + other.infinite,
@@ -69,7 +69,7 @@ class Tally:
         return not (self.missing or self.infinite or self.large)
 
 
-def tally(values: Floats) -> Tally:
+def summarise(values: Floats) -> Summary:
     """Counts over [n] or [n, K] numbers; NaN is missing."""
     table = values.reshape(len(values), -1)
     width = table.shape[1]
@@ -93,14 +93,14 @@ def tally(values: Floats) -> Tally:
         off = np.abs(row_sums - 1)
         count["unsummed"] = int(np.count_nonzero(off > SUM_TOLERANCE))
         sums = float(row_sums[off.argmax()]) if count["unsummed"] else np.nan
-    return Tally(len(table), **count, low=low, high=high, odd=odd, sum=sums)
+    return Summary(len(table), **count, low=low, high=high, odd=odd, sum=sums)
 
 
 def _rows(flags: Any) -> int:
     return int(np.count_nonzero(flags[:, 0] if flags.shape[1] == 1 else flags.any(axis=1)))
 
 
-def report_numbers(reading: Reading, con: frames.Connection, table: str, spread: Spread, found: Tally) -> None:
+def report_numbers(reading: Reading, con: frames.Connection, table: str, spread: Spread, found: Summary) -> None:
     """Refuses what is no finite number."""
     role, name = spread.role, spread.name
     noun = "label" if role == "label" else "prediction"
@@ -141,7 +141,7 @@ def a_word(con: frames.Connection, table: str, spread: Spread) -> str | None:
     return None
 
 
-def report_probabilities(reading: Reading, spread: Spread, found: Tally, *, sums: bool) -> None:
+def report_probabilities(reading: Reading, spread: Spread, found: Summary, *, sums: bool) -> None:
     """Refuses predictions outside 0 to 1 and, if they should, rows that do not sum to 1."""
     if found.outside:
         far = found.low.min() if found.low.min() < 0 else found.high.max()
@@ -159,7 +159,7 @@ def report_probabilities(reading: Reading, spread: Spread, found: Tally, *, sums
         )
 
 
-def report_constant(reading: Reading, spread: Spread, found: Tally) -> None:
+def report_constant(reading: Reading, spread: Spread, found: Summary) -> None:
     """A candidate that always says the same is refused; a champion that does may be a baseline."""
     if not found.constant or found.rows < 2:
         return

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from tidegate import frames
-from tidegate.errors import BadInputError
 from tidegate.gate.evidence.cuts import cut_numbers
 from tidegate.gate.evidence.joined import joined
-from tidegate.gate.evidence.layout import check_columns, fetch, report_doubts, report_tallies, singles_of, survey
+from tidegate.gate.evidence.layout import check_columns, fetch, report_doubts, report_summaries, singles_of, survey
 from tidegate.gate.evidence.reading import Reading
+from tidegate.gate.evidence.repeats import tell_repeats
 from tidegate.gate.evidence.scores import items
 from tidegate.records.policy import CheckPolicy
 
@@ -20,6 +22,7 @@ _TABLE = "evidence_rows"
 _ITEM_COLUMNS = {"key", "preference"}
 
 
+@np.errstate(all="ignore")  # what is not finite is refused
 def read_evidence(source: Any, policy: CheckPolicy, others: Mapping[str, Any] | None = None) -> Reading:
     """Reads and checks the columns that ``policy`` names from any frame or file (see ``tidegate.frames``).
 
@@ -38,9 +41,7 @@ def read_evidence(source: Any, policy: CheckPolicy, others: Mapping[str, Any] | 
         with frames.connect() as con:
             _read(reading, con, source, policy, others or {})
     except duckdb.Error as error:
-        raise BadInputError(
-            "unreadable-file", "the rows cannot be read", why=str(error).split("\n")[0][:300], fix="check what wrote them"
-        ) from None
+        raise frames.unreadable(error, source, *(others or {}).values()) from None
     return reading
 
 
@@ -68,10 +69,13 @@ def _read(reading: Reading, con: frames.Connection, source: Any, policy: CheckPo
     if layout is None:
         return
     portion = fetch(con, table, layout)
-    report_tallies(reading, con, table, layout, portion.tallies)
+    report_summaries(reading, con, table, layout, portion.summaries)
     if not reading.problems:
         reading.evidence = portion.evidence
-        report_doubts(reading, layout, portion.tallies, same=portion.same)
+        report_doubts(reading, layout, portion.summaries, same=portion.same)
+    if not reading.problems:
+        again = isinstance(source, (str, Path)) and not others and policy.task != "scores"  # a stream can be read once
+        tell_repeats(reading, con, table, layout, relation if again else None)
 
 
 def _items(reading: Reading, con: frames.Connection, policy: CheckPolicy) -> str:

@@ -38,16 +38,19 @@ def items(reading: Reading, con: frames.Connection, table: str, policy: CheckPol
     if reading.problems:
         return table
     names = list(dict.fromkeys(name for name in [policy.key, *scores.values(), *kept] if name))
-    group = frames.quote(policy.key) if policy.key else "rowid"
-    columns = [f"min(rowid) AS {_PLACE}"] + ([group] if policy.key else [])
+    group = frames.quote(policy.key) if policy.key else _PLACE
+    columns = [f"min({_PLACE}) AS {_PLACE}"] + ([group] if policy.key else [])
     columns += [f"avg({_score(name)}) AS {frames.quote(name)}" for name in dict.fromkeys(scores.values())]
     columns += [f"any_value({frames.quote(name)}) AS {frames.quote(name)}" for name in names if name in kept]
     columns += [f"count({_score(name)}) AS {_runs(role)}" for role, name in scores.items()]
     columns += [f"avg({_preference_value(policy.preference)}) AS {_RATERS}"] if policy.preference else []
     shown = [*map(frames.quote, names), f"{_wins(policy, scores)} AS {frames.quote(WINS)}", *map(_runs, scores)]
+    numbered = (
+        f"(SELECT *, row_number() OVER () AS {_PLACE} FROM {table})"  # DuckDB's rowid would be a user's column of that name
+    )
     con.execute(
         f"CREATE OR REPLACE TABLE evidence_items AS SELECT {', '.join(shown)} "
-        f"FROM (SELECT {', '.join(columns)} FROM {table} GROUP BY {group}) ORDER BY {_PLACE}"
+        f"FROM (SELECT {', '.join(columns)} FROM {numbered} GROUP BY {group}) ORDER BY {_PLACE}"
     )
     _check_runs(reading, con, scores)
     return "evidence_items"

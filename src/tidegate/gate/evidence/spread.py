@@ -8,12 +8,15 @@ new_*         the columns new_a, new_b, ...: the parts are a, b, ...
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from tidegate import frames
+from tidegate.errors import BadInputError
 from tidegate.gate.evidence.reading import Reading
 from tidegate.records.names import nearest
+from tidegate.records.report import Problem
 
 MAX_PARTS = 1000
 _WHOLE = ("tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint", "uhugeint")
@@ -74,6 +77,12 @@ def find_spreads(reading: Reading, types: Types, names: dict[str, str]) -> dict[
             continue
         refuse_missing(reading, types, role, name, pattern=name in patterns)
     return found
+
+
+def columns_named(name: str, columns: Iterable[str]) -> list[str]:
+    """The columns that a policy means by ``name``: the one that is called so, else those that fit its ``*``."""
+    known = list(columns)
+    return [name] if name in known else [column for column in known if name.count("*") == 1 and _fits(column, name)]
 
 
 def refuse_missing(reading: Reading, types: Types, role: str, name: str, *, pattern: bool = False) -> None:
@@ -167,3 +176,27 @@ def _numbers_as_text(con: frames.Connection, table: str, column: str) -> bool:
         f"SELECT count(*) FROM (SELECT unnest({column}) AS v FROM {table}) WHERE TRY_CAST(v AS DOUBLE) IS NULL AND v IS NOT NULL"
     ).fetchone()
     return not found[0]
+
+
+def label_shares(columns: frames.Columns, label: str) -> tuple[dict[str, float], bool]:
+    """Of each label of a multilabel column, list or pattern the share of the rows that have it, and whether the labels have names of their own.
+
+    Raises:
+        BadInputError: there is no such column, or it does not hold several labels.
+    """
+    reading = Reading()
+    with frames.connect() as con:
+        frames.relation(con, {name: columns[name] for name in columns_named(label, columns)} or columns).create("labels")
+        table = con.table("labels")
+        types: Types = dict(zip(table.columns, table.types, strict=True))
+        spread = find_spreads(reading, types, {"label": label}).get("label")
+        spread = unfold(reading, con, "labels", spread, types) if spread else None
+        if spread is None or reading.problems or not spread.several:
+            held = f"the label column {label!r} holds one value per row"
+            problem = next(
+                iter(reading.problems), Problem(code="not-several", what=held, fix="give a list, or columns by a pattern")
+            )
+            raise BadInputError(problem.code, problem.what, fix=problem.fix)
+        means = ", ".join(f"coalesce(avg(TRY_CAST({part} AS DOUBLE)), 0)" for part in spread.parts.values())
+        found: Any = con.execute(f"SELECT {means} FROM labels").fetchone()
+    return dict(zip(spread.parts, map(float, found), strict=True)), spread.named

@@ -127,20 +127,21 @@ class Counting:
         if not isinstance(state.scheme, cells.Square):
             return ""
         labels, ours, theirs = state.scheme.read(table.codes)
+        one_of_several = state.scheme.classes == 2 and state.classes
+        names = (
+            [f"without {self.noun}", f"with {self.noun}"] if one_of_several else [f"with label {name}" for name in state.classes]
+        )
         kinds: list[tuple[str, Any]] = []
         for need in self.needs:
             if need == "each":
                 present = [0, 1] if state.scheme.classes == 2 else np.unique(labels).tolist()
-                kinds += [(f"with label {self._name(state, label)}", labels == label) for label in present]
+                kinds += [(names[label] if names else f"with label {label}", labels == label) for label in present]
             elif need == "predicted":
                 kinds.append((f"that the candidate gives {self.noun}", ours == 1))
                 kinds += [(f"that the champion gives {self.noun}", theirs == 1)] if state.paired else []
             else:
                 kinds.append((f"{'with' if need == 'positive' else 'without'} {self.noun}", labels == int(need == "positive")))
         return next((few for name, chosen in kinds if (few := _scarce(name, table.only(chosen)))), "")
-
-    def _name(self, state: Counted, label: int) -> str:
-        return state.classes[label] if label < len(state.classes) else str(label)
 
 
 def binary_codes(evidence: Evidence, *, threshold: float) -> Coded:

@@ -83,14 +83,15 @@ def load_metric(name: str, task: str) -> Metric:
     check_target(name, task)
     module = _import(name)
     found: Any = module
-    for part in name.partition(":")[2].split("."):
-        found = getattr(found, part, None)
-    if not callable(found):
-        raise _failed(name, f"module {module.__name__} has no such function", "mend the name in the policy")
-    better: Any = getattr(found, "better", "higher")
-    if better not in ("higher", "lower"):
-        raise _failed(name, f"its attribute better is {better!r}", 'set it to "higher" or "lower"')
-    return _metric(Loaded(name, found, *_weights_argument(found)), better)
+    with _guarded(name, "looking at it raised", "call it by hand"):
+        for part in name.partition(":")[2].split("."):
+            found = getattr(found, part, None)
+        if not callable(found):
+            raise _failed(name, f"module {module.__name__} has no such function", "mend the name in the policy")
+        better: Any = getattr(found, "better", "higher")
+        if not isinstance(better, str) or better not in ("higher", "lower"):
+            raise _failed(name, f"its attribute better is {better!r}", 'set it to "higher" or "lower"')
+        return _metric(Loaded(name, found, *_weights_argument(found)), "lower" if better == "lower" else "higher")
 
 
 @contextmanager
@@ -163,20 +164,16 @@ def _call(loaded: Loaded, labels: Any, predictions: Any, weights: Any) -> float:
     more = {}
     if weights is not None or loaded.always:
         more = {loaded.weights: np.ones(len(labels)) if weights is None else weights}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = loaded.function(labels, predictions, **more)
-    except (Exception, SystemExit) as error:
-        raise _failed(loaded.name, f"it raised {type(error).__name__}: {error}", "call it on these rows by hand") from error
+    with _guarded(loaded.name, "it raised", "call it on these rows by hand"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = loaded.function(labels, predictions, **more)
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+    odd = isinstance(value, (bool, np.bool_, np.timedelta64))  # NumPy counts spans of time among the whole numbers
+    if odd or not isinstance(value, (int, float, np.integer, np.floating)):
         raise _failed(loaded.name, f"it gives a {type(value).__name__}", "let it give one number")
-    try:
+    with _guarded(loaded.name, "what it gives cannot be read as a number:", "let it give a finite number"):
         return float(value)
-    except OverflowError:
-        raise _failed(loaded.name, "it gives a whole number beyond every float", "let it give a finite number") from None
 
 
 def _method(loaded: Loaded, evidence: Evidence) -> str:
@@ -211,21 +208,34 @@ def _weights_argument(function: Callable[..., Any]) -> tuple[str, bool]:
 
 def _import(name: str) -> ModuleType:
     target = name.partition(":")[0]
-    try:
+    with _guarded(
+        name, f"module {target} cannot be imported:", "install its package, or put the module into the project's folder"
+    ):
         module = importlib.import_module(target)
-    except TidegateError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise _failed(
-            name,
-            f"module {target} cannot be imported: {type(error).__name__}: {error}",
-            "install its package, or put the module into the project's folder",
-        ) from error
     first = target.partition(".")[0]
     spec, loaded = PathFinder.find_spec(first, None), getattr(sys.modules.get(first), "__file__", None)
     if spec is not None and spec.origin and loaded and Path(spec.origin).resolve() != Path(loaded).resolve():
         raise _failed(name, f"{first} is {loaded}, and not {spec.origin}, as it was imported before", "rename the module")
     return module
+
+
+@contextmanager
+def _guarded(name: str, what: str, fix: str) -> Generator[None]:
+    """Whatever foreign code raises is a reason for INVALID, also what ends a program or a generator; only Ctrl-C goes through.
+
+    Raises:
+        BadInputError: ``metric-failed``.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, TidegateError):
+        raise
+    except BaseException as error:
+        try:
+            words = f"{type(error).__name__}: {error}"
+        except Exception:  # noqa: BLE001 - even the text of an error is the foreign code's
+            words = type(error).__name__
+        raise _failed(name, f"{what} {words}", fix) from error
 
 
 def _failed(name: str, what: str, fix: str) -> BadInputError:

@@ -26,7 +26,7 @@ KEPT = 2000
 _CANDIDATE, _CHAMPION, _PAIR = range(3)
 
 
-class Layout(NamedTuple):
+class Form(NamedTuple):
     """What the numbers of a unit are."""
 
     paired: bool
@@ -64,13 +64,13 @@ class State(NamedTuple):
     """Their last three columns count the rows that differ, as in ``Facts``."""
     kept: Floats | None
     """[n, k]"""
-    layout: Layout
+    form: Form
 
 
 class Units(NamedTuple):
     """One group, ready to be measured. ``all`` are the units themselves where they are at hand."""
 
-    layout: Layout
+    form: Form
     moments: Moments
     all: Floats | None
     differing: Floats
@@ -102,18 +102,18 @@ class MeanSums:
         candidate, champion = evidence.derive(("losses", self.loss), lambda: self._losses(evidence))
         difference = candidate if champion is None else candidate - champion
         columns = [*self.shared(evidence.labels), *([candidate] if champion is None else [difference, champion])]
-        layout = Layout(champion is not None, evidence.weights is not None, evidence.clusters is not None)
+        form = Form(champion is not None, evidence.weights is not None, evidence.clusters is not None)
         told = [candidate, difference if champion is None else champion, difference]
-        if layout.weighted or layout.clustered:
+        if form.weighted or form.clustered:
             weight = evidence.weights_or_ones
             columns = [weight, *(weight * column for column in columns)]
             told = [weight * values for values in told]
         facts = _facts(told, evidence.labels, groups, size)
         if evidence.clusters is not None:
             differs = [(values != 0).astype(np.float64) for values in told]
-            return State(facts, None, find_evidence_units(evidence, groups).sums([*columns, *differs]), None, layout)
+            return State(facts, None, find_evidence_units(evidence, groups).sums([*columns, *differs]), None, form)
         kept = np.column_stack(columns) if groups is None and evidence.rows <= KEPT else None
-        return State(facts, gather_moments(columns, groups, size, evidence.weights), None, kept, layout)
+        return State(facts, gather_moments(columns, groups, size, evidence.weights), None, kept, form)
 
     def merge(self, first: State, second: State) -> State:
         """See ``Additive``."""
@@ -127,7 +127,7 @@ class MeanSums:
     def settle(self, state: State, place: int, confidence: float, rng: np.random.Generator) -> Measured:
         """See ``Additive``."""
         units = _units(state, place)
-        ours, theirs, pair = self._functions(units.layout)
+        ours, theirs, pair = self._functions(units.form)
         scale = self._scale(state.facts, units, place)
         smooth = "" if self.value is _same else ", delta method"
         candidate, local = _estimate(ours, units, _CANDIDATE, confidence, scale)
@@ -150,21 +150,21 @@ class MeanSums:
         champion = None if evidence.champion is None else self.loss(evidence.labels, evidence.champion)
         return self.loss(evidence.labels, evidence.candidate), champion
 
-    def _functions(self, layout: Layout) -> tuple[Function, Function | None, Function | None]:
+    def _functions(self, form: Form) -> tuple[Function, Function | None, Function | None]:
         """Of means of units: the candidate's value, the champion's, and their difference."""
 
         def ours(unit: Any) -> Any:
-            shared, own = layout.split(unit)
+            shared, own = form.split(unit)
             return self.value(own[0] if len(own) == 1 else own[0] + own[1], shared)
 
         def theirs(unit: Any) -> Any:
-            shared, own = layout.split(unit)
+            shared, own = form.split(unit)
             return self.value(own[-1], shared)
 
         def pair(unit: Any) -> Any:
             return ours(unit) - theirs(unit)
 
-        return (ours, theirs, pair) if layout.paired else (ours, None, None)
+        return (ours, theirs, pair) if form.paired else (ours, None, None)
 
     def _scale(self, facts: Facts, units: Units, place: int) -> float:
         """What one row could have added to the value: it matters only where no row adds anything."""
@@ -172,7 +172,7 @@ class MeanSums:
         if low > high:
             return 0.0
         largest = self.limit if self.limit is not None else float(self.loss(np.array([low]), np.array([high]))[0])
-        shared, _ = units.layout.split(units.moments.mean[0])
+        shared, _ = units.form.split(units.moments.mean[0])
         with np.errstate(all="ignore"):
             reach = self.value(max(largest, float(facts.greatest[place])), shared) - self.value(0.0, shared)
         return abs(float(reach))
@@ -186,8 +186,8 @@ def _estimate(function: Function, units: Units, which: int, confidence: float, s
             largest = float(np.abs(influence_values(local, units.all)).max())
         else:
             mean = units.moments.mean[0]
-            own = -1 if which == _CHAMPION or not units.layout.paired else -2
-            centre = mean[-2] + mean[-1] if which == _CANDIDATE and units.layout.paired else mean[own]
+            own = -1 if which == _CHAMPION or not units.form.paired else -2
+            centre = mean[-2] + mean[-1] if which == _CANDIDATE and units.form.paired else mean[own]
             largest = abs(float(local.gradient[own])) * (float(units.largest[which]) + abs(float(centre))) / local.number
     found = student(local, confidence=confidence, differing=float(units.differing[which]), largest=largest, scale=scale)
     return found, local
@@ -223,11 +223,11 @@ def _flip_probability(local: Local, units: Units, rng: np.random.Generator) -> f
 
 
 def _grouping(units: Units) -> str:
-    parts = [f"over {int(units.moments.number[0]):,} clusters"] if units.layout.clustered else []
-    if units.layout.clustered or units.layout.weighted:
+    parts = [f"over {int(units.moments.number[0]):,} clusters"] if units.form.clustered else []
+    if units.form.clustered or units.form.weighted:
         _, df = steadiness(units.moments.powers[0])
         parts.append(f"t({df:.1f})")
-    parts += ["weighted"] if units.layout.weighted else []
+    parts += ["weighted"] if units.form.weighted else []
     return "".join(f", {part}" for part in parts)
 
 
@@ -235,12 +235,12 @@ def _units(state: State, place: int) -> Units:
     """One group of a state."""
     if state.rows is not None:
         whole = state.rows if len(state.rows.number) == 1 else state.rows.of(place)
-        return Units(state.layout, whole, state.kept, state.facts.differing[place], state.facts.largest[place])
+        return Units(state.form, whole, state.kept, state.facts.differing[place], state.facts.largest[place])
     assert state.clusters is not None
     sums = state.clusters.of(place)
     units, differing = sums[:, :-3], np.count_nonzero(sums[:, -3:], axis=0).astype(np.float64)
     moments = gather_moments(list(units.T), sizes=units[:, 0])
-    return Units(state.layout, moments, units, differing, state.facts.largest[place])
+    return Units(state.form, moments, units, differing, state.facts.largest[place])
 
 
 def _facts(told: Sequence[Floats], labels: Floats, groups: Groups | None, size: int) -> Facts:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from tidegate.gate.evidence import MIN_CLUSTERS, MIN_ROWS, Evidence, Groups
 from tidegate.gate.metrics.support import Support, support_of
+from tidegate.gate.wording import noun_of
 from tidegate.stats.estimate import Estimate, Floats
 
 Better = Literal["higher", "lower"]
@@ -115,7 +116,7 @@ class Metric:
 def shortage(metric: Metric, evidence: Evidence | Support) -> tuple[str, int | None]:
     """Why these rows are too few for any interval of ``metric`` (empty: they are not), and about how many more it takes."""
     there = evidence if isinstance(evidence, Support) else support_of(evidence)
-    noun = "queries" if there.task == "ranking" else "rows"
+    noun = noun_of(there.task)
     if there.rows < MIN_ROWS:
         return f"{there.rows} {noun} are too few: at least {MIN_ROWS} are needed", MIN_ROWS - there.rows
     if there.clusters is not None and there.clusters < MIN_CLUSTERS:

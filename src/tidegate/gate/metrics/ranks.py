@@ -16,14 +16,14 @@ from tidegate.gate.evidence import MIN_CLUSTERS, Evidence
 from tidegate.gate.metrics.counts import class_place, refuses_part
 from tidegate.gate.metrics.entry import Entry, Named, takes_none
 from tidegate.gate.metrics.metric import MIN_RANKED, Measured, Metric, grouped
-from tidegate.stats.areas import Area, Ranked, Reference, area, difference, interval, mean_area, tied
+from tidegate.stats.areas import Area, Influences, Reference, area, difference, interval, mean_area, tied
 from tidegate.stats.average_precision import binomial, precisions
 from tidegate.stats.delong import newcombe, placements
 from tidegate.stats.estimate import Codes, Floats
 
 _TASKS = ("binary", "multiclass", "multilabel")
 
-Rank: TypeAlias = Callable[[Any, Codes, Floats | None], Ranked]
+Rank: TypeAlias = Callable[[Any, Codes, Floats | None], Influences]
 """Labels, tied codes of scores, and weights to an area with its influence values."""
 
 

@@ -35,12 +35,12 @@ class Shares:
 
     def settle(self, state: State, place: int, confidence: float, rng: np.random.Generator) -> Measured:
         """See ``Additive``."""
-        if state.rows is None or state.layout.weighted:
+        if state.rows is None or state.form.weighted:
             return self._sums.settle(state, place, confidence, rng)
         n = int(state.rows.number[place])
         ours, theirs, differ = (int(count) for count in state.facts.differing[place])
         single = proportions.wilson(ours, n, confidence=confidence)
-        if not state.layout.paired:
+        if not state.form.paired:
             return Measured(single, None, None, "Wilson score interval", {})
         gained, lost = (differ + ours - theirs) // 2, (differ - ours + theirs) // 2
         details = paired_figures((ours - gained, gained, lost, n - ours - lost), confidence)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tidegate.gate.policy import PAIRED, SHARES
-from tidegate.gate.wording import rounded
+from tidegate.gate.rules.bound import NOTHING
+from tidegate.gate.wording import amount, rounded
 from tidegate.records.report import Change, Interval, Report, RuleResult, SliceResult
 from tidegate.records.verdict import Verdict
 
@@ -41,13 +42,14 @@ def rule_line(rule: RuleResult, rows: int) -> Line:
     """The line of a rule on all rows."""
     gain = _gain(rule, rule.candidate, rule.difference)
     bound = _bound(rule, sliced=False)
-    words = asked(rule) + (f", on {len(rule.slices)} slices too" if len(rule.slices) > 1 else "")
+    also = "not proven worse on any of" if rule.slice_mode == "none_worse" else "on"
+    words = asked(rule) + (f", {also} {len(rule.slices)} slices too" if len(rule.slices) > 1 else "")
     return Line(named(rule), words, rows, rule.verdict, rule.candidate, rule.champion, gain, bound, rule.reason)
 
 
 def slice_line(rule: RuleResult, part: SliceResult) -> Line:
-    """The line of one slice of a rule."""
-    gain = _gain(rule, part.candidate, part.difference)
+    """The line of one slice of a rule. A gap lies between slices, so no slice has a gain by itself."""
+    gain = NOTHING if rule.test == "gap" else _gain(rule, part.candidate, part.difference)
     bound = _bound(rule, sliced=True)
     return Line(
         f"{part.column} = {part.value}", "", part.rows, part.verdict, part.candidate, part.champion, gain, bound, part.reason
@@ -90,6 +92,8 @@ def asked(rule: RuleResult) -> str:
 
 def asked_of_slices(rule: RuleResult) -> str:
     """A rule's demand on each slice: after "better" on all rows it is "not worse" there."""
+    if rule.slice_mode == "none_worse":
+        return "none proven worse"
     return "not worse" if rule.test == "superior" else asked(rule)
 
 
@@ -137,9 +141,9 @@ def needed(rule: RuleResult, line: Line) -> str:
 
 
 def facts(report: Report) -> str:
-    """How many rows, clusters, and at which confidence."""
+    """How many rows (queries, items), clusters, and at which confidence."""
     clusters = f" in {report.clusters:,} clusters" if report.clusters is not None else ""
-    return f"{report.rows:,} rows{clusters}, {100 * report.confidence:g}% intervals"
+    return f"{amount(report.task, report.rows, report.units)}{clusters}, {100 * report.confidence:g}% intervals"
 
 
 def side_words(report: Report) -> str:

@@ -19,6 +19,7 @@ from tidegate.gate.render.lines import (
     slice_lines,
 )
 from tidegate.gate.render.safe import cleaned, code, markdown, markdown_html
+from tidegate.gate.wording import noun_of
 from tidegate.records.report import Problem, Report, RuleResult, Shown
 from tidegate.records.verdict import Verdict
 
@@ -47,11 +48,11 @@ def render_markdown(report: Report) -> str:
         ("problems", _problems(report.problems)),
         ("rules", _rules(report)),
         ("what would change the verdict", _advice(report)),
-        *(("slices", _slices(rule)) for rule in rules_in_order(report)),
+        *(("slices", _slices(rule, noun_of(report.task, rule.test))) for rule in rules_in_order(report)),
         *(("rows", _shown(rule)) for rule in report.rules),
         ("flips", _flips(report)),
         ("warnings", "\n".join(f"> ⚠️ {_problem(warning)}\n>" for warning in report.warnings).removesuffix("\n>")),
-        *(("slices", _passing(rule)) for rule in report.rules),
+        *(("slices", _passing(rule, noun_of(report.task, rule.test))) for rule in report.rules),
         ("explored slices", _explored(report)),
         *(("diffs", text) for text in _diffs(report)),
     ]
@@ -105,24 +106,24 @@ def _advice(report: Report) -> str:
     return "### What would change the verdict\n\n" + "\n".join(f"- {markdown(sentence)}" for sentence in report.advice)
 
 
-def _slices(rule: RuleResult) -> str:
+def _slices(rule: RuleResult, noun: str) -> str:
     stopping = [line for line in slice_lines(rule) if line.verdict is not Verdict.PASS]
     if not stopping:
         return ""
     title = f"{named(rule)}, {asked_of_slices(rule)}: {len(stopping)} of {len(rule.slices)} slices do not pass"
     rows = [(line.name, f"{line.rows:,}", line) for line in stopping]
-    first = _lines_table("slice | rows", rows[:_SLICES])
+    first = _lines_table(f"slice | {noun}", rows[:_SLICES])
     rest = rows[_SLICES:_FOLDED]
     more = f"the next {len(rest)}" if len(rows) > _FOLDED else f"the other {len(rest)}"
-    return f"#### {markdown(title)}\n\n{first}" + (f"\n\n{_fold(more, _lines_table('slice | rows', rest))}" if rest else "")
+    return f"#### {markdown(title)}\n\n{first}" + (f"\n\n{_fold(more, _lines_table(f'slice | {noun}', rest))}" if rest else "")
 
 
-def _passing(rule: RuleResult) -> str:
+def _passing(rule: RuleResult, noun: str) -> str:
     passing = [line for line in slice_lines(rule) if line.verdict is Verdict.PASS]
     if not passing:
         return ""
     more = f", the {_FOLDED} with the least gain" if len(passing) > _FOLDED else ""
-    table = _lines_table("slice | rows", [(line.name, f"{line.rows:,}", line) for line in passing[:_FOLDED]])
+    table = _lines_table(f"slice | {noun}", [(line.name, f"{line.rows:,}", line) for line in passing[:_FOLDED]])
     return _fold(f"{named(rule)}: {len(passing)} {'slice that passes' if len(passing) == 1 else 'slices that pass'}{more}", table)
 
 
@@ -148,7 +149,7 @@ def _explored(report: Report) -> str:
         return ""
     return _fold(
         "Slices that nobody asked about, where the candidate looks worse (they do not decide)",
-        _table(("slice", "rows", "metric", "candidate minus champion", "p, adjusted", ""), rows),
+        _table(("slice", noun_of(report.task), "metric", "candidate minus champion", "p, adjusted", ""), rows),
     )
 
 

@@ -20,6 +20,7 @@ from tidegate.gate.render.lines import (
     slice_lines,
 )
 from tidegate.gate.render.safe import html, short
+from tidegate.gate.wording import noun_of
 from tidegate.records.report import Curve, Report, RuleResult, Shown
 from tidegate.records.verdict import Verdict
 
@@ -44,16 +45,17 @@ def heat_map(report: Report) -> str:
     sliced = [rule for rule in rules_in_order(report) if rule.slices]
     if not sliced:
         return ""
+    noun = noun_of(report.task)
     cells: dict[str, dict[int, Line]] = {}
     for place, rule in enumerate(sliced):
         for part in rule.slices:
             line = slice_line(rule, part)
             cells.setdefault(line.name, {})[place] = line
     order = sorted(cells, key=lambda name: min((ORDER.index(line.verdict), _heat(line)) for line in cells[name].values()))
-    head = _head("slice", "rows#", *(f"{named(rule)}: {asked_of_slices(rule)}" for rule in sliced))
+    head = _head("slice", f"{noun}#", *(f"{named(rule)}: {asked_of_slices(rule)}" for rule in sliced))
     rows = "".join(
         f'<tr><th scope="row">{html(short(name))}</th><td class="number">{max(line.rows for line in cells[name].values()):,}</td>'
-        + "".join(_heat_cell(cells[name].get(place)) for place in range(len(sliced)))
+        + "".join(_heat_cell(cells[name].get(place), noun) for place in range(len(sliced)))
         + "</tr>"
         for name in order[:_HEATED]
     )
@@ -63,7 +65,9 @@ def heat_map(report: Report) -> str:
         "✓ holds, ✕ fails, ? these rows cannot tell."
     )
     table = f'<table class="heat">{head}<tbody>{rows}</tbody></table>'
-    return f"<h2>Slices</h2><p>{explained}</p>{_wide('Slices', table)}{more}{''.join(_slices(rule, max(_LISTED // len(sliced), 10)) for rule in sliced)}"
+    most = max(_LISTED // len(sliced), 10)
+    folds = "".join(_slices(rule, noun_of(report.task, rule.test), most) for rule in sliced)
+    return f"<h2>Slices</h2><p>{explained}</p>{_wide('Slices', table)}{more}{folds}"
 
 
 def rows_shown(report: Report) -> str:
@@ -101,7 +105,9 @@ def explored_table(report: Report) -> str:
         (each.where, f"{each.rows:,}", each.metric, shown_gain(each.difference), f"{each.p:.2g}", each.note)
         for each in report.explored
     ]
-    table = _table("Explored slices", ("slice", "rows#", "metric", "candidate minus champion#", "p, adjusted#", ""), rows)
+    table = _table(
+        "Explored slices", ("slice", f"{noun_of(report.task)}#", "metric", "candidate minus champion#", "p, adjusted#", ""), rows
+    )
     return f"<h2>Slices that nobody asked about</h2><p>The candidate looks worse there. They do not decide.</p>{table}"
 
 
@@ -133,7 +139,7 @@ def _rule(line: Line) -> str:
     )
 
 
-def _slices(rule: RuleResult, most: int) -> str:
+def _slices(rule: RuleResult, noun: str, most: int) -> str:
     lines = slice_lines(rule)
     stopped = sum(line.verdict is not Verdict.PASS for line in lines)
     reach = reach_of(lines)
@@ -145,7 +151,7 @@ def _slices(rule: RuleResult, most: int) -> str:
         f'<td class="tag">{SIGNS[line.verdict]} {line.verdict}</td></tr>'
         for line in lines[:most]
     )
-    head = _head("slice", "rows#", "candidate#", "champion#", "gain (interval)#", "worse | better", "verdict")
+    head = _head("slice", f"{noun}#", "candidate#", "champion#", "gain (interval)#", "worse | better", "verdict")
     more = f"; the first {most} are shown" if len(lines) > most else ""
     title = f"{named(rule)}, {asked_of_slices(rule)}: {len(lines)} slices, {f'{stopped} not passing' if stopped else 'all pass'}{more}"
     table = f'<table class="slices" data-sort>{head}<tbody>{rows}</tbody></table>'
@@ -164,7 +170,7 @@ def _heat(line: Line) -> float:
     return (gain.estimate - line.bound) / (gain.high - gain.low) * 2
 
 
-def _heat_cell(line: Line | None) -> str:
+def _heat_cell(line: Line | None, noun: str) -> str:
     if line is None:
         return '<td class="cell">-</td>'
     score = _heat(line)
@@ -174,7 +180,7 @@ def _heat_cell(line: Line | None) -> str:
         else ("l3" if score <= -2 else "l2" if score <= -1 else "l1")
     )
     step = step if line.gain.low is not None else "h0"
-    tip = f"{short(line.name)}, {line.rows:,} rows: gain {shown_gain(line.gain)}; it must lie above {number(line.bound)}"
+    tip = f"{short(line.name)}, {line.rows:,} {noun}: gain {shown_gain(line.gain)}; it must lie above {number(line.bound)}"
     gain = number(line.gain.estimate) if line.gain.estimate is None else shown_gain(line.gain).split(" ")[0]
     return f'<td class="cell {step}" data-tip="{html(tip)}"><b>{SIGNS[line.verdict]}</b> {gain}</td>'
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from tidegate.gate.render.forest import LEGEND, bar, reach_of
 from tidegate.gate.render.lines import Line, facts, number, rule_line, rules_in_order, shown_gain, side_words, slice_lines
 from tidegate.gate.render.safe import cleaned
+from tidegate.gate.wording import noun_of
 from tidegate.records.report import Problem, Report, RuleResult
 from tidegate.records.verdict import Verdict
 
@@ -83,7 +84,7 @@ def _pieces(report: Report, width: int, *, wrapped: bool = False) -> list[Piece]
     if report.rules:
         pieces += [Piece(""), *_rules(report, width)]
     for rule in rules_in_order(report):
-        pieces += _slices(rule, width)
+        pieces += _slices(rule, noun_of(report.task, rule.test), width)
         pieces += _rows_shown(rule)
     if side_words(report):
         pieces += [Piece(""), *say(side_words(report))]
@@ -109,7 +110,7 @@ def _rules(report: Report, width: int) -> list[Piece]:
     )
 
 
-def _slices(rule: RuleResult, width: int) -> list[Piece]:
+def _slices(rule: RuleResult, noun: str, width: int) -> list[Piece]:
     """The slices that do not pass; the first ten."""
     stopping = [line for line in slice_lines(rule) if line.verdict is not Verdict.PASS]
     if not stopping:
@@ -119,7 +120,7 @@ def _slices(rule: RuleResult, width: int) -> list[Piece]:
     heading += f"; the worst {_SLICES}" if len(stopping) > _SLICES else ""
     head = ("slice", "size", "candidate", "champion", "gain (interval)")
     shown = stopping[:_SLICES]
-    rows = [(_fit(line.name), f"{line.rows:,} rows", *_numbers(line)) for line in shown]
+    rows = [(_fit(line.name), f"{line.rows:,} {noun}", *_numbers(line)) for line in shown]
     return [Piece(""), Piece(heading, head=True), *_table([head, *rows], shown, [reach_of(shown)] * len(shown), width)]
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tidegate.errors import TidegateError
 from tidegate.gate.case import Case
+from tidegate.gate.policy import asks_anchor
 from tidegate.gate.rules.comparison import compare
 from tidegate.gate.rules.coverage import judge_coverage
 from tidegate.gate.rules.flips import judge_flips
@@ -66,7 +67,7 @@ def decide(rule: Rule, case: Case, *, confidence: float, seed: int) -> RuleResul
 
 
 def decide_all(rules: list[Rule], case: Case, *, confidence: float, seed: int) -> list[RuleResult]:
-    """Judges all rules, and what must not be worse than the champion once more against the anchor, if there is one.
+    """Judges all rules, and what may lose a little to the champion once more against the anchor, if there is one.
 
     Without that, each of several promotions could lose a little less than the margin, and together they would lose any amount.
     """
@@ -74,7 +75,7 @@ def decide_all(rules: list[Rule], case: Case, *, confidence: float, seed: int) -
     if case.evidence.anchor is None:
         return found
     against = replaced(case, evidence=replaced(case.evidence, champion=case.evidence.anchor, anchor=None))
-    again = [decide(rule, against, confidence=confidence, seed=seed) for rule in rules if rule.test == "not_worse"]
+    again = [decide(rule, against, confidence=confidence, seed=seed) for rule in rules if asks_anchor(rule)]
     return found + [replace(result, against=ANCHOR, reason=_told(result.reason)) for result in again]
 
 

@@ -74,6 +74,7 @@ def judge_parts(rule: Rule, metric: Metric, whole: Part, slices: Sequence[SliceP
         more_rows=max(known) if known and verdict is Verdict.INCONCLUSIVE else None,
         slices=sliced.results if sliced else [],
         details=_details(rule, measured),
+        slice_mode=rule.slice_mode,
     )
 
 

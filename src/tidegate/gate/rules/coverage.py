@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from tidegate.gate.case import Case
-from tidegate.gate.evidence.labelling import Counted
+from tidegate.gate.evidence.labelling import Coverage
 from tidegate.gate.rules.outcome import exactly, outcome
 from tidegate.gate.wording import listed
 from tidegate.records.policy import Rule
@@ -43,7 +43,7 @@ def judge_coverage(rule: Rule, case: Case, confidence: float, seed: int) -> Rule
     )
 
 
-def _judged(value: float, column: str, name: str, counted: Counted) -> SliceResult:
+def _judged(value: float, column: str, name: str, counted: Coverage) -> SliceResult:
     missing = _missing(value, counted)
     reason = f"{counted.labelled:,} of {counted.rows:,} rows have a label" + (f": label {missing:,} more" if missing else "")
     return SliceResult(
@@ -58,10 +58,10 @@ def _judged(value: float, column: str, name: str, counted: Counted) -> SliceResu
     )
 
 
-def _share(counted: Counted) -> float:
+def _share(counted: Coverage) -> float:
     return counted.labelled / counted.rows if counted.rows else 0.0
 
 
-def _missing(value: float, counted: Counted) -> int:
+def _missing(value: float, counted: Coverage) -> int:
     """How many labels more it takes; the product is rounded first, as 0.9 x 100 may be a hair above 90."""
     return max(ceil(round(value * counted.rows, 6)) - counted.labelled, 0)

@@ -33,6 +33,8 @@ ROUNDS = 41
 FEWEST = 9
 WARM_UP = 20
 _MOST_CALLS = 25
+_OVERDRAWN = 4
+"""Budgets after which a model that grew slower since its warm-up gets no more rounds than the fewest, of two calls each."""
 _MS = 1e6
 
 Timed = Callable[[Mapping[str, object]], float]
@@ -101,8 +103,10 @@ def take_turns(models: list[Timed], table: Columns) -> list[Times]:
     calls = int(np.clip(BUDGET / rounds / (2 * single), 1, _MOST_CALLS))
     large = table if batch * rounds < BUDGET else singles[0]
     told: list[tuple[list[float], list[float], list[float]]] = [([], [], []) for _ in models]
-    place = 0
+    place, spent = 0, 0.0
     for turn in range(rounds):
+        if turn >= FEWEST and spent > _OVERDRAWN * BUDGET:
+            break
         order = list(range(len(models)))
         order = order if turn % 2 == 0 else order[::-1]
         seen: list[list[float]] = [[] for _ in models]
@@ -111,10 +115,15 @@ def take_turns(models: list[Timed], table: Columns) -> list[Times]:
             for model in order if call % 2 == 0 else order[::-1]:
                 seen[model].append(models[model](row))
             place += 1
+            if call % 2 and spent + sum(map(sum, seen)) > _OVERDRAWN * BUDGET:
+                large = singles[0]
+                break
         for model in order:
+            batch = models[model](large)
+            spent += sum(seen[model]) + batch
             told[model][0].append(float(np.median(seen[model])))
             told[model][1].extend(seen[model])
-            told[model][2].append(models[model](large) / len(next(iter(large.values()))))
+            told[model][2].append(batch / len(next(iter(large.values()))))
     return [Times(*(np.array(each, dtype=np.float64) for each in parts)) for parts in told]
 
 

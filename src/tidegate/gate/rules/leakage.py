@@ -15,6 +15,7 @@ from tidegate import frames
 from tidegate.errors import BadInputError, NotFoundError, UsageError
 from tidegate.frames import Connection
 from tidegate.gate.case import Case, Subject
+from tidegate.gate.evidence import columns_named
 from tidegate.gate.foreign import foreign
 from tidegate.gate.rules.freshness import time_sql
 from tidegate.gate.rules.outcome import exactly, invalid, outcome, subject_of
@@ -115,7 +116,8 @@ def _sides(con: Connection, subject: Subject, rule: Rule) -> Sides:
     """
     subject.datasets.read(con, subject.snapshot).create_view(_EVALUATION)
     kinds = {_EVALUATION: _kinds(con, _EVALUATION)}
-    columns = rule.columns or [*subject.candidate.manifest.signature.input_names, subject.gate.label]
+    labels = columns_named(subject.gate.label, kinds[_EVALUATION]) or [subject.gate.label]
+    columns = rule.columns or [*subject.candidate.manifest.signature.input_names, *labels]
     needed = list(dict.fromkeys([*columns, *filter(None, (rule.group, rule.time))]))
     for name in needed:
         if name not in kinds[_EVALUATION]:
@@ -154,7 +156,7 @@ def _training(
         missing = [column for column in needed if column not in found]
         if not missing:
             training[name], kinds[view] = view, found
-        elif subject.gate.label in found:
+        elif columns_named(subject.gate.label, found):
             raise _Unknown(
                 f"{name}, which {ref} was trained on, has no column {missing[0]!r} to compare by; name columns in the rule"
             )
@@ -244,7 +246,8 @@ def _times(con: Connection, subject: Subject, sides: Sides, time: str) -> Findin
 
 
 def _near(con: Connection, subject: Subject, sides: Sides, near: float, limit: float, confidence: float) -> Finding:
-    equal = {subject.gate.label} if subject.policy.task != "regression" else set[str]()
+    labels = columns_named(subject.gate.label, sides.columns)
+    equal = set(labels) if subject.policy.task != "regression" else set[str]()
     numbers = [name for name in sides.columns if sides.types[name] in {"HUGEINT", "FLOAT", "DOUBLE"} and name not in equal]
     others = [_value(name, sides.types[name]) for name in sides.columns if name not in numbers]
     gaps = [f"{_value(name, sides.types[name])} IS NULL" for name in numbers]
@@ -273,8 +276,9 @@ def _show(con: Connection, subject: Subject, rows: list[int], notes: str | list[
     if not rows:
         return []
     key = f"{frames.quote(subject.gate.key)}::VARCHAR" if subject.gate.key else "n::VARCHAR"
+    labels = ", ".join(f"{frames.quote(name)}::VARCHAR" for name in columns_named(subject.gate.label, _kinds(con, _EVALUATION)))
     found = con.execute(
-        f"SELECT n, {key}, {frames.quote(subject.gate.label)}::VARCHAR FROM (SELECT *, row_number() OVER () - 1 AS n FROM {_EVALUATION}) "
+        f"SELECT n, {key}, concat_ws(', ', {labels}) FROM (SELECT *, row_number() OVER () - 1 AS n FROM {_EVALUATION}) "
         f"WHERE n IN ({', '.join(map(str, rows))})"
     ).fetchall()
     told = {int(row[0]): (str(row[1]), str(row[2])) for row in found}

@@ -50,13 +50,14 @@ def judge_slices(rule: Rule, metric: Metric, parts: Sequence[SlicePart], rows: i
                 reason=found.reason,
             )
         )
+    missing: list[int | None] = []
     if rule.slice_mode == "none_worse":
         results = _none_worse(results, answers, confidence)
         verdict = Verdict.FAIL if any(result.verdict is Verdict.FAIL for result in results) else Verdict.PASS
     else:
         verdict = worst([result.verdict for result in results])
-    missing = [_over_all(found, result, rows) for found, result in zip(answers, results, strict=True)]
-    return Sliced(verdict, _reason(verdict, results), _most(missing), results)
+        missing = [_over_all(found, result, rows) for found, result in zip(answers, results, strict=True)]
+    return Sliced(verdict, _reason(rule, verdict, results), _most(missing), results)
 
 
 def _none_worse(results: list[SliceResult], answers: list[Answer], confidence: float) -> list[SliceResult]:
@@ -91,10 +92,12 @@ def _most(missing: list[int | None]) -> int | None:
     return max(known) if known else None
 
 
-def _reason(verdict: Verdict, results: list[SliceResult]) -> str:
+def _reason(rule: Rule, verdict: Verdict, results: list[SliceResult]) -> str:
     count = len(results)
+    if verdict is Verdict.PASS and rule.slice_mode == "none_worse":
+        return f"None of {count} slices is proven worse" if count > 1 else "Its one slice is not proven worse"
     if verdict is Verdict.PASS:
-        return f"{f'All {count} slices hold' if count > 1 else 'Its one slice holds'}"
+        return f"All {count} slices hold" if count > 1 else "Its one slice holds"
     bad = [result for result in results if result.verdict is verdict]
     bad.sort(key=lambda result: -_size(result))
     named = listed([f"{result.column} = {result.value}" for result in bad])
