@@ -27,6 +27,8 @@ class NativeModel:
     task: Task
     inputs: list[Tensor]
     classes: list[Any]
+    allow_code: bool = False
+    """Whether its author allows that source files of the project are packed with it."""
 
     @property
     def class_names(self) -> list[str]:

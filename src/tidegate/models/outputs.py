@@ -7,6 +7,7 @@ ranking and scores: ``score`` [n].
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 
 from tidegate.errors import BadInputError
 from tidegate.frames import Columns
+from tidegate.models.signature import FEW
 from tidegate.records.model import Tensor
 from tidegate.records.policy import Task
 
 VALUES: dict[Task, str] = {"regression": "prediction", "ranking": "score", "scores": "score"}
 """The one output of a task whose models give a number for each row."""
+
+_ROUNDING = 1e-4
 
 
 def outputs_of(task: Task, classes: int) -> list[Tensor]:
@@ -59,6 +63,49 @@ def label_indexes(classes: list[Any], labels: NDArray[Any]) -> NDArray[Any]:
     return np.array([index[value] for value in labels.reshape(-1).tolist()], dtype=np.int64)
 
 
+def given_outputs(task: Task, answers: NDArray[Any], classes: int, rows: int) -> Columns:
+    """Outputs from what a model of one's own answers: [n] values or probabilities of the second class, or [n, classes] probabilities.
+
+    Raises:
+        BadInputError: it has another shape, or what should be probabilities are none.
+    """
+    flat = answers.reshape(-1) if answers.shape in {(rows,), (rows, 1)} else None
+    if task in VALUES and flat is not None:
+        return value_outputs(task, flat)
+    shares = np.column_stack([1 - flat, flat]) if task == "binary" and flat is not None else answers
+    if task in VALUES or shares.shape != (rows, classes):
+        wanted = "[n]" if task in VALUES else f"[n, {classes}]" + (" or [n]" if task == "binary" else "")
+        raise BadInputError(
+            "wrong-output",
+            f"the model answers {rows} rows with the shape {list(answers.shape)}",
+            why=f"a model for the task {task} gives {wanted}",
+            fix="return one number, or one probability for each class, per row",
+        )
+    odd = (shares < -_ROUNDING) | (shares > 1 + _ROUNDING)
+    if task != "multilabel":
+        odd |= (np.abs(shares.sum(axis=1)) > 1 + len(shares[0]) * _ROUNDING)[:, None] if rows else odd
+    if odd.any():
+        raise BadInputError(
+            "not-probabilities",
+            f"the model's answers are no probabilities, such as {float(shares[odd][0]):.4g}",
+            why=f"the task {task} needs probabilities between 0 and 1"
+            + ("" if task == "multilabel" else ", of one row 1 in all"),
+            fix="let it end in a sigmoid or softmax",
+        )
+    if task == "multilabel":
+        return label_outputs(shares, shares > 0.5)
+    return class_outputs(task, shares, shares.argmax(axis=1).astype(np.int64))
+
+
+def _surely_finite(values: NDArray[Any]) -> bool:
+    """A quick look that never passes what is not finite; very large numbers may look as if they were not."""
+    if values.size == 1:
+        return math.isfinite(values.item())
+    if values.size <= FEW and values.dtype.char in "fd":
+        return math.isfinite(np.vdot(values, values))
+    return bool(np.isfinite(values.sum(dtype=np.float64)))
+
+
 def refuse_nan(outputs: Columns) -> Columns:
     """The outputs, if every number in them is one.
 
@@ -66,7 +113,7 @@ def refuse_nan(outputs: Columns) -> Columns:
         BadInputError: an output is NaN: nothing good follows from passing it on.
     """
     for name, values in outputs.items():
-        if values.dtype.kind == "f" and values.size and not np.isfinite(values.sum(dtype=np.float64)):
+        if values.dtype.kind == "f" and not _surely_finite(values):
             rows = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
             if len(rows):
                 raise BadInputError(

@@ -10,12 +10,17 @@ Everything here needs the bucket alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from tidegate import digest as digests
 from tidegate.errors import IntegrityError, NotFoundError, RefusedError
-from tidegate.models.formats import Predictor, find_format
+from tidegate.models.devices import Device
+from tidegate.models.disguise import pickle_in
+from tidegate.models.formats import DeviceFormat, Predictor, find_format
+from tidegate.models.requirements import differing
+from tidegate.models.signing import TrustedKey, find_signatures, require_signature
 from tidegate.records.model import Manifest, ModelVersion
 from tidegate.records.names import check_name
 from tidegate.store.objects import fetch_object
@@ -63,7 +68,7 @@ def read_version(bucket: Bucket, name: str, version: int, digest: str = "") -> M
             fix="restore it from a backup; tidegate store verify",
         )
     try:
-        manifest = msgspec.json.decode(blob.data, type=Manifest)
+        manifest = digests.parsed(blob.data, Manifest)
     except msgspec.MsgspecError as error:
         raise IntegrityError(
             "manifest-unreadable",
@@ -74,25 +79,91 @@ def read_version(bucket: Bucket, name: str, version: int, digest: str = "") -> M
     return ModelVersion(digest=found, manifest=manifest)
 
 
-def load_version(bucket: Bucket, version: ModelVersion, *, allow_code: bool = False) -> Predictor:
-    """The model of a version; every file is held against its digest before anything is built from it.
+def manifest_bytes(bucket: Bucket, version: ModelVersion) -> bytes:
+    """A version's manifest as it is stored: an older Tidegate may have written fewer fields than this one would.
 
     Raises:
-        IntegrityError: a file was changed, or is no such package.
+        NotFoundError: it is missing.
+        IntegrityError: it was changed.
+    """
+    blob = bucket.find(manifest_key(version.name, version.version))
+    if blob is not None and digests.of_bytes(blob.data) == version.digest:
+        return blob.data
+    read_version(bucket, version.name, version.version, version.digest)
+    raise AssertionError("unreachable")
+
+
+def load_version(
+    bucket: Bucket,
+    version: ModelVersion,
+    *,
+    allow_code: bool = False,
+    signed_by: Sequence[TrustedKey] = (),
+    device: Device = "cpu",
+) -> Predictor:
+    """The model of a version; every file is held against its digest before anything is built from it.
+
+    ``device``: where it shall compute, if its format knows of any other place than the CPU.
+
+    Raises:
+        IntegrityError: a file was changed, or is no such package, or a signature does not hold.
         NotFoundError: a file is missing.
-        RefusedError: the package would run code and ``allow_code`` is false.
+        RefusedError: the package would run code and ``allow_code`` is false, or none of the keys ``signed_by`` signed it.
         UnavailableError: the format's runtime is not installed.
     """
     manifest = version.manifest
+    if signed_by:
+        require_signature(find_signatures(bucket, version), version, signed_by)
+    if (find_format(manifest.format).loads_code or manifest.loads_code) and not allow_code:
+        raise runs_code(version)
+    files = {file.path: _checked_bytes(bucket, file.digest) for file in manifest.files}
+    return built(version, files, allow_code=allow_code, device=device)
+
+
+def built(version: ModelVersion, files: Mapping[str, bytes], *, allow_code: bool = False, device: Device = "cpu") -> Predictor:
+    """The model of a version from its files' bytes, whose digests the caller has checked. Errors: those of ``load_version``."""
+    manifest = version.manifest
     kind = find_format(manifest.format)
     if (kind.loads_code or manifest.loads_code) and not allow_code:
-        raise RefusedError(
-            "loads-code",
-            f"{version.ref} runs code of its own when it is loaded",
-            why="this deployment does not allow it",
-            fix="register it in a format that runs no code, or set serving.allow_code for this model",
-        )
-    return kind.load({file.path: _checked_bytes(bucket, file.digest) for file in manifest.files}, manifest)
+        raise runs_code(version)
+    if not kind.loads_code:
+        _refuse_pickles(files, manifest)
+    try:
+        if device != "cpu" and isinstance(kind, DeviceFormat):
+            return kind.load_on(files, manifest, device)
+        return kind.load(files, manifest)
+    except IntegrityError as error:
+        others = differing(manifest.requirements)
+        if not others:
+            raise
+        told = ", ".join(others[:5])
+        raise IntegrityError(
+            error.code,
+            error.what,
+            why=f"{error.why}; installed is {told}",
+            fix=f"install what it was packed with: tidegate model show {manifest.ref}",
+        ) from error
+
+
+def runs_code(version: ModelVersion) -> RefusedError:
+    """The error for a version that runs code of its own where that is not allowed."""
+    return RefusedError(
+        "loads-code",
+        f"{version.ref} runs code of its own when it is loaded",
+        why="this deployment does not allow it",
+        fix="register it in a format that runs no code, or set serving.allow_code for this model",
+    )
+
+
+def _refuse_pickles(files: Mapping[str, bytes], manifest: Manifest) -> None:
+    for path, data in files.items():
+        if found := pickle_in(data):
+            raise RefusedError(
+                "pickle-in-disguise",
+                f"{path} of {manifest.ref} is not what its name says: {found}",
+                why="opening a pickle runs whatever code it brings, and this package says that it runs none",
+                fix="do not use this package; register the model again from its source",
+            )
 
 
 def load_package(bucket: Bucket, name: str, version: int, digest: str, *, allow_code: bool = False) -> Predictor:

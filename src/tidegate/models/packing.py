@@ -9,6 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from tidegate.errors import BadInputError
 from tidegate.frames import Columns
 from tidegate.models.candidate import Candidate
+from tidegate.models.declared import check_allowed, declared
+from tidegate.models.disguise import pickle_in
 from tidegate.models.estimator import NativeModel, native_model, side_by_side
 from tidegate.models.formats import OTHER_LIBRARY, CannotPackError, Format, Native, Packed, Probe
 from tidegate.models.outputs import VALUES, outputs_of
@@ -41,6 +45,8 @@ class Contents(NamedTuple):
     files: dict[str, bytes]
     signature: Signature
     parity: Parity
+    requires: frozenset[str]
+    """Modules that loading it imports."""
     classes: list[str]
     probe: Probe
 
@@ -77,14 +83,18 @@ def _packed(candidate: Candidate, formats: list[Format]) -> Contents:
             fix=nearest(str(candidate.task), list(get_args(Task))),
         )
     columns = {name: values[:MAX_ROWS] for name, values in example_columns(candidate.example).items()}
-    native = _adopted(candidate, infer_inputs(columns), formats)
+    inputs = declared(infer_inputs(columns), candidate.units, candidate.ranges)
+    for tensor in inputs:
+        if tensor.allowed is not None:
+            check_allowed(tensor, tensor.allowed, columns[tensor.name])
+    native = _adopted(candidate, inputs, formats)
     probe = probed(native, columns)
     outputs = outputs_of(candidate.task, len(native.class_names))
     kind, packed, declined = _first_that_holds(native, probe, formats)
     inputs = [msgspec.structs.replace(tensor, nullable=tensor.name in packed.nullable) for tensor in native.inputs]
     signature = Signature(inputs=inputs, outputs=outputs)
     parity = packed.parity or Parity(rows=0, largest_difference=0.0, tolerance=0.0, holds=False, reason="; ".join(declined))
-    return Contents(kind.name, kind.loads_code, packed.files, signature, parity, native.class_names, probe)
+    return Contents(kind.name, kind.loads_code, packed.files, signature, parity, packed.requires, native.class_names, probe)
 
 
 def _adopted(candidate: Candidate, inputs: list[Tensor], formats: list[Format]) -> Native:
@@ -92,9 +102,11 @@ def _adopted(candidate: Candidate, inputs: list[Tensor], formats: list[Format]) 
     found = next((native for kind in formats if (native := kind.adopt(candidate, inputs)) is not None), None)
     if found is not None:
         return found
+    if isinstance(candidate.estimator, str | Path):
+        raise _strange_file(Path(candidate.estimator))
     native = native_model(candidate.estimator, candidate.task, inputs, candidate.classes)
     _refuse_lost_types(native, candidate)
-    return native
+    return replace(native, allow_code=candidate.allow_code)
 
 
 def _first_that_holds(native: Native, probe: Probe, formats: list[Format]) -> tuple[Format, Packed, list[str]]:
@@ -109,6 +121,23 @@ def _first_that_holds(native: Native, probe: Probe, formats: list[Format]) -> tu
         f"no package format can hold this {type(native.estimator).__name__}",
         why="; ".join(declined),
         fix="build it from transformers and estimators of scikit-learn and the boosting libraries, or bring its source: see docs/how-to",
+    )
+
+
+def _strange_file(path: Path) -> BadInputError:
+    found = pickle_in(path.read_bytes()) if path.is_file() else ""
+    if found:
+        return BadInputError(
+            "pickle-in-disguise" if path.suffix in {".onnx", ".safetensors", ".skops"} else "pickled-model",
+            f"{path.name} is not opened: {found}",
+            why="opening a pickle runs whatever code it brings",
+            fix="give the model itself, as an object, or a file of weights as safetensors; a module of PyTorch is packed as it is",
+        )
+    return BadInputError(
+        "unknown-model-file",
+        f"nobody knows what kind of model {path.name} is",
+        why="it is no file" if not path.exists() else "a path names an .onnx file, or a folder of Transformers as pathlib.Path",
+        fix="give the model itself, as an object, or such a path",
     )
 
 
@@ -129,7 +158,7 @@ def probed(native: Native, columns: Columns) -> Probe:
             answer = _answer(native, rows)
             if answer is not None:
                 missing[tensor.name] = (rows, answer)
-        if tensor.dtype == "string":
+        if tensor.dtype == "string" and tensor.allowed is None:
             rows = head | {tensor.name: np.full(values.shape, _UNSEEN, dtype=object)}
             answer = _answer(native, rows)
             if answer is None:

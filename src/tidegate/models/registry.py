@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,17 +14,25 @@ import numpy as np
 from tidegate import digest as digests
 from tidegate.clock import Clock
 from tidegate.errors import IntegrityError, NotFoundError, UsageError
+from tidegate.models.adopting import adopt
 from tidegate.models.candidate import Candidate
 from tidegate.models.formats import Predictor, find_format, formats
+from tidegate.models.formats.mlflow import DESCRIPTION, FORMAT, read_signature
+from tidegate.models.mlflow_folder import read_mlflow
 from tidegate.models.package import load_version, manifest_key, read_version, verify_package, version_numbers
 from tidegate.models.packing import Contents, pack
-from tidegate.records.model import Lineage, Manifest, ModelVersion, PackagedFile, Signature
+from tidegate.models.requirements import requirements
+from tidegate.models.signing import StoredSignature, TrustedKey, sign_version
+from tidegate.records.model import Lineage, Manifest, ModelVersion, PackagedFile, Parity, Signature
 from tidegate.records.names import check_name, nearest, parse_reference
 from tidegate.store.objects import put_object
 from tidegate.store.ports import Bucket, Catalog, CatalogEntry
 
 KIND = "model"
 """Kind of the catalog's rows."""
+
+_AGAIN = 1e-4
+"""Largest difference, absolute or relative, between an estimator and its package in the same format."""
 
 _RUNTIMES = ("tidegate", "numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime", "skops")
 
@@ -46,7 +56,7 @@ class Models:
         check_name(candidate.name, "model")
         contents = pack(candidate, formats())
         manifest = self._manifest(candidate, contents, _lineage(candidate, lineage))
-        _refuse_unloadable(manifest, contents)
+        manifest = msgspec.structs.replace(manifest, parity=_loaded_again(manifest, contents))
         numbers = version_numbers(self._bucket, candidate.name)
         for number in reversed(numbers):
             present = read_version(self._bucket, candidate.name, number)
@@ -87,6 +97,23 @@ class Models:
         )
         numbers = version_numbers(self._bucket, name)
         return self._indexed(self._claim(manifest, numbers[-1] + 1 if numbers else 1, again=True))
+
+    def keep_mlflow(self, folder: Path, name: str, *, lineage: Lineage | None = None, description: str = "") -> ModelVersion:
+        """Makes a version of a folder that MLflow wrote, as it is. Nothing of it is loaded now; loading it later runs its code.
+
+        Raises:
+            NotFoundError: it is no such folder.
+        """
+        check_name(name, "model")
+        files = read_mlflow(folder)
+        packaged = [
+            PackagedFile(path=path, size=file.stat().st_size, digest=put_object(self._bucket, file))
+            for path, file in files.items()
+        ]
+        signature = read_signature(files[DESCRIPTION].read_bytes())
+        return self.keep(
+            name, packaged, format=FORMAT, loads_code=True, signature=signature, lineage=lineage, description=description
+        )
 
     def get(self, ref: str) -> ModelVersion:
         """The version that ``delay@12``, ``delay@latest`` or ``delay`` names.
@@ -134,6 +161,25 @@ class Models:
         )
         return problems + verify_package(self._bucket, found)
 
+    def sign(self, version: ModelVersion, key: str) -> StoredSignature:
+        """Signs a version by a private key (PEM, or the path of one), after its files were held against their digests.
+
+        Raises:
+            IntegrityError: a file was changed or is missing.
+            BadInputError: the key cannot be used.
+            UnavailableError: the extra ``sign`` is not installed.
+        """
+        problems = self.verify(version)
+        if problems:
+            raise IntegrityError(
+                "package-changed", f"{version.ref} is not as it was registered", why=problems[0], fix="tidegate store verify"
+            )
+        return sign_version(self._bucket, version, key)
+
+    def adopt(self, folder: Path, *, signed_by: Sequence[TrustedKey] = ()) -> ModelVersion:
+        """The version that a pulled package is, with its own name, number and digest. Errors: see ``adopting.adopt``."""
+        return self._indexed(adopt(self._bucket, folder, signed_by=signed_by))
+
     def reindex(self) -> int:
         """Enters every version of the bucket into the index; returns how many there are."""
         names = sorted({key.split("/")[1] for key in self._bucket.keys("models/")})
@@ -160,6 +206,9 @@ class Models:
             parity=contents.parity,
             description=candidate.description,
             classes=contents.classes,
+            requirements=requirements(contents.requires),
+            python=platform.python_version(),
+            card=candidate.card,
         )
 
     def _claim(self, manifest: Manifest, number: int, *, again: bool = False) -> ModelVersion:
@@ -217,15 +266,26 @@ def _runtime_versions() -> dict[str, str]:
     return found
 
 
-def _refuse_unloadable(manifest: Manifest, contents: Contents) -> None:
-    """Loads what was packed and asks it once more: a package that does not come back is never registered."""
+def _loaded_again(manifest: Manifest, contents: Contents) -> Parity:
+    """Loads what was packed and asks it once more: a package that does not come back is never registered.
+
+    The parity then tells the largest difference from the estimator also where the model was not compiled.
+    """
     files: Mapping[str, bytes] = contents.files
     answers = find_format(manifest.format).load(files, manifest).predict(contents.probe.rows)
+    largest, rows = 0.0, 0
     for name, values in contents.probe.expected.items():
-        if name != "label" and not np.allclose(answers[name], values, rtol=1e-4, atol=1e-4):
+        if name in {"label", "labels"}:
+            continue
+        if not np.allclose(answers[name], values, rtol=_AGAIN, atol=_AGAIN):
             raise IntegrityError(
                 "package-differs",
                 f"the packed {manifest.name} answers otherwise than its estimator",
                 why=f"its {name} differs after loading",
                 fix="report this with the estimator's definition",
             )
+        rows = len(values)
+        largest = max(largest, float(np.abs(np.asarray(answers[name], np.float64) - values).max(initial=0.0)))
+    if contents.parity.holds:
+        return contents.parity
+    return msgspec.structs.replace(contents.parity, rows=rows, largest_difference=largest, tolerance=_AGAIN)

@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from tidegate import frames
 from tidegate.errors import BadInputError
 from tidegate.frames import Columns
+from tidegate.models.declared import check_allowed
 from tidegate.records.model import DType, Signature, Tensor
 from tidegate.records.names import nearest
 
 MATRIX = "X"
 """Name of the single input of a model that takes a plain matrix."""
+
+FEW = 4_096
+"""Numbers up to so many are looked at by their product with themselves; BLAS would take more threads for more of them."""
 
 NUMPY: dict[DType, Any] = {
     "bool": np.dtype(np.bool_),
@@ -108,6 +112,8 @@ def conform(signature: Signature, columns: Mapping[str, Any]) -> Columns:
         rows = len(values)
         if not tensor.nullable and has_missing(values):
             raise missing_value(tensor, values)
+        if tensor.allowed is not None:
+            check_allowed(tensor, tensor.allowed, values)
         ready[tensor.name] = values
     return ready
 
@@ -234,6 +240,8 @@ def has_missing(values: NDArray[Any]) -> bool:
     if values.dtype.kind == "f":
         if values.size == 1:  # one row is the common case when serving, and a scalar is ten times faster to look at
             return math.isnan(values.item())
+        if values.size <= FEW and values.dtype.char in "fd":
+            return math.isnan(np.vdot(values, values))  # half the time: squares cannot cancel, so it is NaN if one value is
         return bool(np.isnan(values).any())
     return values.dtype.kind == "O" and None in values.reshape(-1).tolist()
 
@@ -255,9 +263,14 @@ def missing_value(tensor: Tensor, values: NDArray[Any]) -> BadInputError:
 
 
 def synthetic_row(signature: Signature) -> Columns:
-    """One row of zeros and empty texts that fits a signature."""
+    """One row of zeros and empty texts that fits a signature; where these are not allowed, of the smallest values that are."""
     row: Columns = {}
     for tensor in signature.inputs:
         fill: Any = "" if tensor.dtype == "string" else 0
+        if allowed := tensor.allowed:
+            low = -math.inf if allowed.minimum is None else allowed.minimum
+            high = math.inf if allowed.maximum is None else allowed.maximum
+            nearest_to_zero = min(max(0.0, low), high)
+            fill = allowed.choices[0] if allowed.choices else nearest_to_zero
         row[tensor.name] = np.full((1, tensor.shape[1]) if tensor.shape[1] > 1 else 1, fill, dtype=NUMPY[tensor.dtype])
     return row

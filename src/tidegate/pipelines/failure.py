@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tidegate.errors import TidegateError
-from tidegate.pipelines.packages import Place, place_of
+from tidegate.places import Place, place_of
 
 _FRAMES = 6
 _MESSAGE_LINES = 3

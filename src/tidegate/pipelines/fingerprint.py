@@ -24,9 +24,9 @@ import numpy as np
 
 from tidegate import digest as digests
 from tidegate.pipelines.authoring import Pipeline, Step
-from tidegate.pipelines.packages import Place, distribution_of, place_of, place_of_import
 from tidegate.pipelines.source import Chain, Definition, Import, definition_of_class, definition_of_function
 from tidegate.pipelines.stable import Unhashable, stable_digest
+from tidegate.places import Place, distribution_of, place_of, place_of_import
 from tidegate.records.pipeline import Fingerprint
 
 FORMAT = 1

@@ -14,6 +14,16 @@ PackagedTask = Task | Literal["unknown"]
 """Unknown where nobody said it: a folder of files that came from elsewhere."""
 
 
+class Allowed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a value of an input may be, as the model's author declared it; a missing value is another question."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    """Both ends belong to the range."""
+    choices: list[str | float] | None = None
+    """The only values; empty texts have to be named too."""
+
+
 class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     """One named input or output. ``shape`` has -1 where the number of rows stands: ``[-1, 1]`` is a column."""
 
@@ -22,6 +32,10 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     shape: list[int]
     nullable: bool = False
     """Whether a value may be missing (NaN in numbers, null in text): the model answered such rows when it was packed."""
+    unit: str = ""
+    """What its numbers count, such as ``knots``; empty: nobody said."""
+    allowed: Allowed | None = None
+    """Held against every request, if it was declared."""
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +70,19 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     training_digest: str = ""
     """Digest of the frame of training rows, where the trainer gave it."""
     packages: dict[str, str] = {}
+    """What was installed where it was trained."""
+    code_tree: str = ""
+    """The git tree of the code as it was when the run began, changes that were not committed included."""
+    policy_digest: str = ""
+    """Digest of the policy that was declared for the model when the version was registered."""
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """The comparison of a compiled model with the native one on real rows."""
+    """The comparison of the package with the model that it was made of, on real rows.
+
+    ``holds`` says that it was compiled with the same answers. Where it was not, ``reason`` says why, and the numbers are those of the
+    native package, loaded again (manifests before 0.2 have none).
+    """
 
     rows: int
     largest_difference: float
@@ -89,6 +112,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     classes: list[str] = []
     """A classifier's classes as text; ``label`` is an index into them. Empty for a regression."""
+    requirements: list[str] = []
+    """What loading it needs, as lines for pip (``numpy==2.4.6``): those distributions and what they need, not a whole environment."""
+    python: str = ""
+    """The version of Python that packed it."""
+    card: str = ""
+    """The author's own words about the model, in Markdown."""
 
     @property
     def ref(self) -> str:

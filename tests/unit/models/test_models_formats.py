@@ -49,8 +49,13 @@ def loaded(contents, task="binary"):
 
 
 def test_built_in_formats_are_found_by_the_public_hook_and_onnx_comes_first():
-    assert [kind.name for kind in formats()] == ["onnx", "catboost", "lightgbm", "xgboost", "skops", "mlflow"]
-    assert [kind.name for kind in formats() if kind.loads_code] == ["mlflow"]  # it packs nothing, it only keeps what comes
+    assert [kind.name for kind in formats()] == [
+        "onnx", "catboost", "lightgbm", "xgboost", "torch", "transformers", "skops", "python", "mlflow"
+    ]  # fmt: skip
+    assert [kind.name for kind in formats() if kind.loads_code] == [
+        "python",
+        "mlflow",
+    ]  # only where a candidate allows it; it packs nothing, it only keeps what comes
     with pytest.raises(NotFoundError, match="unknown-model-format") as caught:
         find_format("onx")
     assert "'onnx'" in caught.value.fix

@@ -93,5 +93,5 @@ def test_a_graph_of_several_classes_needs_their_names():
 def test_a_file_that_only_calls_itself_onnx_is_refused(tmp_path):
     path = tmp_path / "trap.onnx"
     path.write_bytes(b"\x80\x04\x95not a graph")
-    with pytest.raises(BadInputError, match="bad-graph"):
+    with pytest.raises(BadInputError, match="pickle-in-disguise"):
         pack(Candidate("delay", path, X, "binary"), formats())

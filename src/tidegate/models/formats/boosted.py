@@ -16,7 +16,7 @@ from tidegate.frames import Columns
 from tidegate.models.candidate import Candidate
 from tidegate.models.estimator import NativeModel
 from tidegate.models.formats.port import OTHER_LIBRARY, CannotPackError, Native, Packed, Probe, task_of
-from tidegate.models.formats.skops import dump, restore
+from tidegate.models.formats.skops import dump, modules_in, restore
 from tidegate.models.outputs import VALUES, refuse_nan
 from tidegate.models.signature import conform, example_columns
 from tidegate.records.model import Manifest, Signature, Tensor
@@ -132,7 +132,8 @@ class BoostedFormat:
                     why=f"the {name} of {self.name}'s booster differs from the estimator's: an objective of its own, most likely",
                     fix="use one of the library's own objectives",
                 )
-        return Packed(files, None, frozenset(probe.missing))
+        needed = modules_in(files[_STEPS]) | {"skops", "sklearn"} if _STEPS in files else frozenset[str]()
+        return Packed(files, None, frozenset(probe.missing), needed | {self.name})
 
     def load(self, files: Mapping[str, bytes], manifest: Manifest) -> BoostedPredictor:
         path = self._library.file

@@ -7,13 +7,22 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from tidegate.models.formats.port import CannotPackError, Native
 from tidegate.models.outputs import VALUES
 
 MATRIX = "matrix"
 """The one input of a graph that takes all columns side by side."""
+
+
+@runtime_checkable
+class WritesOnnx(Protocol):
+    """A model whose own library writes it as ONNX, with one input named ``matrix``."""
+
+    def as_onnx(self) -> bytes:
+        """The graph; the same model gives the same bytes. Whatever it raises means that it cannot be converted."""
+        ...
 
 
 class _Foreign(NamedTuple):
@@ -44,6 +53,8 @@ _OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 def attempts(native: Native) -> Iterator[tuple[str, str]]:
     """Layouts (``matrix``, ``columns``) and precisions to try, the fastest to serve first."""
+    if isinstance(native, WritesOnnx):
+        return iter([(MATRIX, "float32")])
     numeric = all(tensor.dtype != "string" for tensor in native.inputs)
     return product([MATRIX, "columns"] if numeric else ["columns"], ["float32", "float64"])
 
@@ -54,6 +65,8 @@ def compiled(native: Native, *, layout: str, precision: str) -> bytes:
     Raises:
         CannotPackError: a converter is not installed. Whatever else the converters raise means that they cannot convert it.
     """
+    if isinstance(native, WritesOnnx):
+        return native.as_onnx()
     try:
         from skl2onnx import convert_sklearn
         from skl2onnx.common import data_types

@@ -7,6 +7,7 @@ unknown text. It is tried in single precision first
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import numpy as np
 from tidegate.errors import BadInputError, IntegrityError, missing_extra
 from tidegate.frames import Columns
 from tidegate.models.candidate import Candidate
-from tidegate.models.estimator import side_by_side
-from tidegate.models.formats.compiling import attempts, compiled
-from tidegate.models.formats.port import CannotPackError, Native, Packed, Probe, task_of
+from tidegate.models.devices import Device, placed, providers
+from tidegate.models.disguise import pickle_in
+from tidegate.models.estimator import NativeModel, side_by_side
+from tidegate.models.formats.compiling import WritesOnnx, attempts, compiled
+from tidegate.models.formats.port import OTHER_LIBRARY, CannotPackError, Native, Packed, Probe, named_classes, task_of
 from tidegate.models.outputs import VALUES, class_outputs, label_outputs, refuse_nan, value_outputs
 from tidegate.models.signature import conform
 from tidegate.records.model import Manifest, Parity, Signature, Tensor
@@ -28,6 +31,7 @@ TOLERANCE = 1e-5
 """Largest difference of a probability, and of a regression's answer relative to max(1, |answer|)."""
 
 _FILE = "model.onnx"
+_RUNTIME = frozenset({"onnxruntime"})
 
 
 class OnnxFormat:
@@ -44,7 +48,9 @@ class OnnxFormat:
     def pack(self, native: Native, probe: Probe) -> Packed:
         if isinstance(native, GivenGraph):
             exact = Parity(rows=len(next(iter(probe.expected.values()))), largest_difference=0.0, tolerance=TOLERANCE, holds=True)
-            return Packed({_FILE: native.estimator}, exact, frozenset(probe.missing))
+            return Packed({_FILE: native.estimator}, exact, frozenset(probe.missing), _RUNTIME)
+        if not isinstance(native, NativeModel | WritesOnnx):
+            raise CannotPackError(OTHER_LIBRARY, "nothing converts this to ONNX")
         reasons: list[str] = []
         for layout, precision in attempts(native):
             try:
@@ -53,7 +59,7 @@ class OnnxFormat:
                 parity = _compare(native.task, session.run(probe.rows), probe.expected)
                 if parity.holds:
                     _refuses_the_same(session, probe)
-                    return Packed({_FILE: graph}, parity, _agrees_when_missing(session, native.task, probe))
+                    return Packed({_FILE: graph}, parity, _agrees_when_missing(session, native.task, probe), _RUNTIME)
                 difference, allowed = f"{parity.largest_difference:.3g}", f"{parity.tolerance:g}"
                 reasons.append(f"it differs from the native model by {difference} on {parity.rows} rows, {allowed} is allowed")
             except CannotPackError as error:
@@ -66,10 +72,13 @@ class OnnxFormat:
         )
 
     def load(self, files: Mapping[str, bytes], manifest: Manifest) -> OnnxPredictor:
+        return self.load_on(files, manifest, "cpu")
+
+    def load_on(self, files: Mapping[str, bytes], manifest: Manifest, device: Device) -> OnnxPredictor:
         if _FILE not in files:
             raise IntegrityError("broken-package", f"{manifest.ref} holds no {_FILE}", fix="register the model again")
         try:
-            session = _Session(files[_FILE], task_of(manifest), manifest.signature.inputs, manifest.classes)
+            session = _Session(files[_FILE], task_of(manifest), manifest.signature.inputs, manifest.classes, device)
         except (RuntimeError, ValueError) as error:
             raise IntegrityError(
                 "broken-package",
@@ -87,14 +96,7 @@ class GivenGraph:
         self.estimator = graph
         self.task: Task = candidate.task
         self.inputs = inputs
-        self.class_names = [str(name) for name in candidate.classes] or (["0", "1"] if candidate.task == "binary" else [])
-        if candidate.task in {"multiclass", "multilabel"} and not self.class_names:
-            raise BadInputError(
-                "classes-missing",
-                "nobody knows what the outputs of this ONNX model stand for",
-                why=f"a {candidate.task} model's classes are not in the graph",
-                fix="name them: Candidate(classes=[...]) in the order of the outputs",
-            )
+        self.class_names = named_classes(candidate)
         try:
             self._session = _Session(graph, self.task, inputs, self.class_names)
         except (RuntimeError, ValueError, KeyError) as error:
@@ -114,6 +116,8 @@ class OnnxPredictor:
 
     def __init__(self, signature: Signature, session: _Session) -> None:
         self.signature = signature
+        self.placed = session.placed
+        """Where it computes."""
         self._session = session
 
     def predict(self, columns: Mapping[str, object]) -> Columns:
@@ -123,15 +127,17 @@ class OnnxPredictor:
 class _Session:
     """A graph with one way in: columns of the signature to tensors of the graph, and its outputs by the task's names."""
 
-    def __init__(self, graph: bytes, task: Task, inputs: list[Tensor], classes: list[str]) -> None:
+    def __init__(self, graph: bytes, task: Task, inputs: list[Tensor], classes: list[str], device: Device = "cpu") -> None:
         runtime = _runtime()
         options: Any = runtime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what it would log is raised as well
+        available: list[str] = runtime.get_available_providers()
         self._session: Any = _runtime_errors(
-            runtime, lambda: runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            runtime, lambda: runtime.InferenceSession(graph, options, providers=providers(device, available))
         )
+        self.placed = placed(device, available, self._session.get_providers())
         self._task: Task = task
         # Converters give whole-number classes as they are and booleans as 0 and 1; both mostly are the index already.
         numbered = [name.removeprefix("-").isdigit() for name in classes]
@@ -192,7 +198,8 @@ def _decided(shares: Any) -> tuple[Any, Any]:
 def _given(estimator: Any) -> bytes | None:
     """The bytes of a graph, if that is what the candidate brings: a ``ModelProto`` or a file's path."""
     if isinstance(estimator, Path):
-        return estimator.read_bytes() if estimator.suffix == ".onnx" else None
+        data = estimator.read_bytes() if estimator.suffix == ".onnx" and estimator.is_file() else b""
+        return data if data and not pickle_in(data) else None
     if type(estimator).__name__ == "ModelProto":
         return bytes(estimator.SerializeToString(deterministic=True))
     return None
@@ -267,6 +274,8 @@ def _agrees_when_missing(session: _Session, task: Task, probe: Probe) -> frozens
 
 
 def _runtime() -> Any:
+    # Its builds tell Microsoft what they run, unless this is set before they are loaded: nothing is sent anywhere from here.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError:

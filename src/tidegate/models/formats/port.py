@@ -6,11 +6,12 @@ Formats are found by the entry-point group ``tidegate.formats``; the built-in on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from tidegate.errors import BadInputError, IntegrityError
 from tidegate.frames import Columns
 from tidegate.models.candidate import Candidate
+from tidegate.models.devices import Device
 from tidegate.records.model import Manifest, Parity, Signature, Tensor
 from tidegate.records.policy import Task
 
@@ -27,6 +28,23 @@ def task_of(manifest: Manifest) -> Task:
     if manifest.task == "unknown":
         raise IntegrityError("broken-package", f"{manifest.ref} does not name its task", fix="register the model again")
     return manifest.task
+
+
+def named_classes(candidate: Candidate) -> list[str]:
+    """The classes that a candidate names, where its model does not know them; of a binary one 0 and 1 by default.
+
+    Raises:
+        BadInputError: it does not name them.
+    """
+    names = [str(name) for name in candidate.classes] or (["0", "1"] if candidate.task == "binary" else [])
+    if (candidate.task in {"multiclass", "multilabel"} and not names) or (candidate.task == "binary" and len(names) != 2):
+        raise BadInputError(
+            "classes-missing",
+            "nobody knows what the outputs of this model stand for",
+            why=f"a {candidate.task} model of this kind does not know its classes, and {len(names)} are named",
+            fix="name them: Candidate(classes=[...]) in the order of the outputs",
+        )
+    return names
 
 
 class Native(Protocol):
@@ -62,11 +80,15 @@ class Native(Protocol):
 
 
 class Packed(NamedTuple):
-    """A packed model: its files' bytes by path, how well it agrees with the native one, and which inputs may miss values."""
+    """A packed model: its files' bytes by path, how well it agrees with the native one (None: it is the native one), and which inputs
+    may miss values.
+    """
 
     files: dict[str, bytes]
     parity: Parity | None
     nullable: frozenset[str]
+    requires: frozenset[str] = frozenset()
+    """Top-level modules that loading it imports, beside NumPy."""
 
 
 class Probe(NamedTuple):
@@ -138,4 +160,13 @@ class Format(Protocol):
             RefusedError: loading would run code or build types that nobody trusts.
             UnavailableError: an optional dependency is not installed.
         """
+        ...
+
+
+@runtime_checkable
+class DeviceFormat(Protocol):
+    """A format whose models can compute elsewhere than on the CPU."""
+
+    def load_on(self, files: Mapping[str, bytes], manifest: Manifest, device: Device) -> Predictor:
+        """Like ``Format.load``; the predictor's ``placed`` says where it computes."""
         ...

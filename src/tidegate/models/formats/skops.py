@@ -12,9 +12,10 @@ from tidegate.errors import IntegrityError, RefusedError, missing_extra
 from tidegate.frames import Columns
 from tidegate.models.candidate import Candidate
 from tidegate.models.estimator import NativeModel, native_model
-from tidegate.models.formats.port import CannotPackError, Native, Packed, Probe, task_of
+from tidegate.models.formats.port import OTHER_LIBRARY, CannotPackError, Native, Packed, Probe, task_of
 from tidegate.models.outputs import refuse_nan
 from tidegate.models.signature import conform
+from tidegate.places import Place, place_of
 from tidegate.records.model import Manifest, Signature, Tensor
 
 _FILE = "model.skops"
@@ -42,7 +43,10 @@ class SkopsFormat:
         return None
 
     def pack(self, native: Native, probe: Probe) -> Packed:
-        return Packed({_FILE: dump(native.estimator)}, None, frozenset(probe.missing))
+        if not isinstance(native, NativeModel):
+            raise CannotPackError(OTHER_LIBRARY, "this is no estimator of scikit-learn")
+        data = dump(native.estimator)
+        return Packed({_FILE: data}, None, frozenset(probe.missing), modules_in(data) | {"skops", "sklearn"})
 
     def load(self, files: Mapping[str, bytes], manifest: Manifest) -> SkopsPredictor:
         if _FILE not in files:
@@ -74,17 +78,8 @@ def dump(estimator: Any) -> bytes:
     Raises:
         CannotPackError: it holds types that no package may load, or that skops cannot write.
     """
-    library = _library()
-    try:
-        data = _reproducible(library.dumps(estimator))
-        odd = _untrusted(library, data)
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise CannotPackError(
-            "not-skops",
-            "the model cannot be kept as skops",
-            why=f"{type(error).__name__}: {str(error)[:200]}",
-            fix="use estimators of scikit-learn",
-        ) from None
+    data = written(estimator)
+    odd = _untrusted(_library(), data)
     if odd:
         raise CannotPackError(
             "untrusted-types",
@@ -93,6 +88,39 @@ def dump(estimator: Any) -> bytes:
             fix="build the same from transformers of scikit-learn; a package never runs code of its own",
         )
     return data
+
+
+def written(estimator: Any) -> bytes:
+    """An estimator as bytes, whatever types it has; to load them is another question.
+
+    Raises:
+        CannotPackError: skops cannot write it.
+    """
+    try:
+        return _reproducible(_library().dumps(estimator))
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CannotPackError(
+            "not-skops",
+            "the model cannot be kept as skops",
+            why=f"{type(error).__name__}: {str(error)[:200]}",
+            fix="use estimators of scikit-learn",
+        ) from None
+
+
+def modules_in(data: bytes) -> frozenset[str]:
+    """The modules whose types and functions a file of skops names: top-level ones of packages, whole names of the project's."""
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        waiting: list[Any] = [json.loads(file.read(_SCHEMA))]
+    found: set[str] = set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            waiting += node.values()
+            if isinstance(node.get("__module__"), str):
+                found.add(node["__module__"])
+    return frozenset(name if place_of(name, None) is Place.PROJECT else name.partition(".")[0] for name in found)
 
 
 def restore(data: bytes, path: str, manifest: Manifest) -> Any:
