@@ -15,7 +15,7 @@ from tidegate.models import Models
 from tidegate.monitoring import Monitor, PredictionLog, list_alerts
 from tidegate.records.dataset import Snapshot
 from tidegate.records.decision import Decision
-from tidegate.records.ledger import Approved, LedgerEntry, Promoted, RolledBack
+from tidegate.records.ledger import LedgerEntry, Promoted, RolledBack
 from tidegate.records.model import Lineage, ModelVersion
 from tidegate.records.monitoring import Alert, Window
 from tidegate.records.policy import ModelPolicy
@@ -101,12 +101,18 @@ class ModelFacts:
             return None
 
     @cached_property
+    def broken_glass(self) -> str:
+        """Why the version that serves was promoted past the gate, if it was, and the gate has not passed it since."""
+        state = self.rooms.release.state(self.name)
+        return state.unproven.get(state.champion.digest, "")
+
+    @cached_property
     def approvers(self) -> list[str]:
         """Who consented to the receipt on which the champion was last promoted."""
         version = self.rooms.release.pointer(self.name).champion.version
         receipts = {event.receipt for event in self.promotions if event.version == version}
-        consents = [entry for entry in self.history if isinstance(entry.event, Approved) and entry.event.receipt in receipts]
-        return sorted({entry.actor for entry in consents})
+        consents = self.rooms.release.state(self.name).consents
+        return sorted({consent.approver for consent in consents if consent.receipt in receipts})
 
     @cached_property
     def training(self) -> dict[str, Snapshot | None]:

@@ -35,6 +35,8 @@ def _about_origin(model: ModelFacts) -> Iterator[str]:
 
 
 def _about_evidence(model: ModelFacts) -> Iterator[str]:
+    if why := model.broken_glass:
+        yield f"somebody broke the glass for the version that serves, and no gate has passed it since: {why}"
     for event in model.promotions:
         if event.ungated:
             yield f"version {event.version} was promoted ungated: nothing showed that it is better than what it replaced"

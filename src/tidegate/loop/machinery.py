@@ -14,6 +14,7 @@ from tidegate.monitoring import Monitor
 from tidegate.records.names import check_name
 from tidegate.records.policy import ModelPolicy
 from tidegate.records.report import Report
+from tidegate.records.rollout import Look
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release
 from tidegate.store.ports import Documents
@@ -66,6 +67,8 @@ class Machinery:
     """Candidate ``name@version``, snapshot (empty: the policy's): runs the gate, keeps receipt and ledger entry."""
     exclusive: Callable[[str], AbstractContextManager[bool]]
     """A lock by name: gives False at once if somebody else holds it; a process that dies lets go of it."""
+    roll: Callable[[str], Look | None] = lambda _model: None
+    """A model: looks at its running rollout, and moves or stops it as the look says; None if none runs."""
 
 
 def folder_lock(folder: Path) -> Callable[[str], AbstractContextManager[bool]]:

@@ -115,7 +115,7 @@ def _expire(decision: Decision, policy: RetrainPolicy, _machinery: Machinery, no
 def _promote(decision: Decision, _policy: RetrainPolicy, machinery: Machinery, _now: int) -> Answer:
     ref = f"{decision.model}@{decision.candidate}"
     try:
-        machinery.release.promote(decision.model, decision.candidate, policy=machinery.policies[decision.model].release)
+        machinery.release.promote(decision.model, decision.candidate, policy=machinery.policies[decision.model])
     except ApprovalMissing as missing:
         return Hold(f"{missing.what}: {missing.fix}")
     except ConflictError as moved:

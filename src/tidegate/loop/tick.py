@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 
 from tidegate.errors import ConflictError, TidegateError
@@ -12,7 +15,8 @@ from tidegate.loop.triggers import champion_of, find_trigger
 from tidegate.monitoring import alerts_of, list_alerts
 from tidegate.records.decision import DecisionState
 from tidegate.records.monitoring import Alert
-from tidegate.records.policy import RetrainPolicy
+from tidegate.records.policy import ModelPolicy, RetrainPolicy
+from tidegate.records.rollout import Look
 
 _MOST_MOVES = 10
 """A decision needs four moves at most; more in one pass means that the pointer moves as fast as the gate judges."""
@@ -54,30 +58,51 @@ class TickReport(msgspec.Struct, frozen=True, kw_only=True):
     windows: list[ClosedWindow] = []
     alerts: list[Alert] = []
     moves: list[DecisionMove] = []
+    looks: list[Look] = []
+    """One for each rollout that runs, or ran until this pass stopped it."""
     notes: list[str] = []
     next: list[str] = []
     problems: list[Problem] = []
 
 
 def tick(machinery: Machinery) -> TickReport:
-    """Closes due windows, raises alerts, opens and moves decisions, for every model that has a policy.
+    """Closes due windows, raises alerts, opens and moves decisions, looks at rollouts, for every model that has a policy.
 
     A model that fails does not keep the others waiting: it is told among ``problems``.
     """
-    report = TickReport(at=machinery.clock.now(), windows=[], alerts=[], moves=[], notes=[], next=[], problems=[])
+    report = TickReport(at=machinery.clock.now(), windows=[], alerts=[], moves=[], looks=[], notes=[], next=[], problems=[])
     for name, policy in sorted(machinery.policies.items()):
-        try:
-            if policy.monitoring is not None:
-                _watch(name, machinery, report)
-            if policy.retrain is not None:
-                _decide(name, policy.retrain, machinery, report)
-        except TidegateError as error:
-            report.problems.append(Problem(model=name, code=error.code, what=error.what, why=error.why, fix=error.fix))
-        except Exception as error:  # noqa: BLE001 - a bug met in one model must not stop the care for the others
-            what = f"{type(error).__name__}: {error}"
-            report.problems.append(Problem(model=name, code="internal", what=what, why="this is a bug", fix="report it"))
+        # On their own: a monitoring that fails must not keep a harmful candidate from being stopped, nor the other way round.
+        _safely(name, report, partial(_roll, name, machinery, report))
+        _safely(name, report, partial(_care, name, policy, machinery, report))
     report.next.extend(f"{problem.model}: {problem.what}; {problem.fix}" for problem in report.problems)
     return report
+
+
+def _safely(name: str, report: TickReport, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except TidegateError as error:
+        report.problems.append(Problem(model=name, code=error.code, what=error.what, why=error.why, fix=error.fix))
+    except Exception as error:  # noqa: BLE001 - a bug met in one model must not stop the care for the others
+        what = f"{type(error).__name__}: {error}"
+        report.problems.append(Problem(model=name, code="internal", what=what, why="this is a bug", fix="report it"))
+
+
+def _care(name: str, policy: ModelPolicy, machinery: Machinery, report: TickReport) -> None:
+    if policy.monitoring is not None:
+        _watch(name, machinery, report)
+    if policy.retrain is not None:
+        _decide(name, policy.retrain, machinery, report)
+
+
+def _roll(name: str, machinery: Machinery, report: TickReport) -> None:
+    look = machinery.roll(name)
+    if look is None:
+        return
+    report.looks.append(look)
+    if look.action == "done":
+        report.next.append(f"tidegate promote {name}@{look.version}")
 
 
 def _watch(name: str, machinery: Machinery, report: TickReport) -> None:

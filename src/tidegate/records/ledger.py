@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import msgspec
 
 from tidegate.records.receipt import Baseline
 from tidegate.records.verdict import Verdict
+
+Via = Literal["", "api", "cli", "ui", "ci", "policy"]
+"""How an approval came about; empty in entries from before it was kept."""
+Outcome = Literal["completed", "harmful", "invalid", "undecided", "cancelled"]
+"""How a rollout ended: every step held; it did harm, and the version is quarantined; requests were not assigned as declared; time ran out;
+somebody ended it."""
+
+
+class Workflow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The job of a CI system in which somebody acted, as the system tells it."""
+
+    system: str
+    actor: str
+    """Who started it."""
+    repository: str = ""
+    run: str = ""
+    """The address of its page."""
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True, tag="registered"):
@@ -23,25 +42,42 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged", omit_defau
     verdict: Verdict
     loosened: list[str] = []
     """In which ways its policy asked for less than the one before: see ``Receipt.loosened``."""
+    snapshot: str = ""
+    """Digest of the rows that it was reached on: they are worn by it, even where the receipt is lost. Empty in older entries."""
 
 
-class Approved(msgspec.Struct, frozen=True, kw_only=True, tag="approved"):
-    """The entry's actor consents to what one receipt says, until ``expires_at``."""
+class Approved(msgspec.Struct, frozen=True, kw_only=True, tag="approved", omit_defaults=True):
+    """The entry's actor consents to what one receipt says, until ``expires_at``; or a declared rule does, and ``comment`` says why."""
 
     version: int
     receipt: str
     expires_at: int
     comment: str = ""
+    via: Via = ""
+    ci: Workflow | None = None
+    """Where it came from a CI job: who started that counts as the approver."""
+
+
+class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked"):
+    """What ``approver`` consented to about one receipt holds no longer."""
+
+    version: int
+    receipt: str
+    approver: str
+    reason: str
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True, tag="promoted", omit_defaults=True):
-    """The pointer moved forward, on the strength of one receipt; or ungated, where the project allows that: then ``receipt`` is empty."""
+    """The pointer moved forward, on the strength of one receipt. Ungated or by breaking the glass, where that is allowed, ``receipt`` is empty."""
 
     version: int
     digest: str
     receipt: str
     previous: Baseline
     ungated: bool = False
+    break_glass: bool = False
+    """In an emergency, past verdict and approvals, by somebody whom the policy names; ``reason`` says why."""
+    reason: str = ""
 
 
 class RolledBack(msgspec.Struct, frozen=True, kw_only=True, tag="rolled_back"):
@@ -96,7 +132,50 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True, tag="staged"):
     archived: list[int] = []
 
 
-Event = Registered | Judged | Approved | Promoted | RolledBack | Released | Frozen | Unfrozen | Aliased | Unaliased | Staged
+class RolloutStarted(msgspec.Struct, frozen=True, kw_only=True, tag="rollout_started"):
+    """A version may answer live requests beside the champion, on the strength of one receipt, by a plan."""
+
+    version: int
+    digest: str
+    receipt: str
+    plan: dict[str, Any]
+    """As it was declared; the ledger does not read it."""
+
+
+class RolloutMoved(msgspec.Struct, frozen=True, kw_only=True, tag="rollout_moved"):
+    """A running rollout is at a step of its plan: the version answers this ``share`` (0 to 1) of requests."""
+
+    version: int
+    step: int
+    share: float
+    reason: str
+
+
+class RolloutStopped(msgspec.Struct, frozen=True, kw_only=True, tag="rollout_stopped"):
+    """A rollout ended without moving the pointer; what was harmful is quarantined."""
+
+    version: int
+    outcome: Outcome
+    reason: str
+
+
+Event = (
+    Registered
+    | Judged
+    | Approved
+    | Revoked
+    | Promoted
+    | RolledBack
+    | Released
+    | Frozen
+    | Unfrozen
+    | Aliased
+    | Unaliased
+    | Staged
+    | RolloutStarted
+    | RolloutMoved
+    | RolloutStopped
+)
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,8 +190,24 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     before: str
 
 
-class Pointer(msgspec.Struct, frozen=True, kw_only=True):
-    """``models/<name>/current.json``: which version serves. A cache of the ledger up to ``head``."""
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that answers requests beside the champion, at a step of its plan."""
+
+    seq: int
+    """Sequence number of the ledger entry that started it: its identity."""
+    version: int
+    digest: str
+    receipt: str
+    plan: dict[str, Any]
+    started_at: int
+    moved_at: int
+    """When it came to its present step."""
+    step: int = 0
+    share: float = 0.0
+
+
+class Pointer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``models/<name>/current.json``: which version serves, and which one beside it. A cache of the ledger up to ``head``."""
 
     model: str
     champion: Baseline
@@ -120,3 +215,4 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     head: int
     """Sequence number of the newest ledger entry that it has seen."""
     head_digest: str
+    rollout: Rollout | None = None

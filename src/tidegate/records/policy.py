@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from tidegate.records.rollout import RolloutPolicy
+
 Task = Literal["binary", "multiclass", "multilabel", "regression", "ranking", "scores"]
 Test = Literal[
     "superior",
@@ -120,13 +122,35 @@ class CheckPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     explore: list[str] = []
 
 
+class AutoApproval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[models.NAME.release.auto]``: which small, clean PASS the policy itself approves, in place of one person.
+
+    Beside these limits it must hold that the report has no warning, that a rule compared a metric with the champion's, that the
+    policy was not loosened, that format and signature stay, and that the package runs no code.
+    """
+
+    max_flips: float = 0.01
+    """Largest share of the compared rows on which only one of the two models is right."""
+    max_size: float = 1.1
+    """Largest size of the package, times the champion's."""
+    per_week: int = 1
+    """At most so many within seven days."""
+
+
 class ReleasePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[models.NAME.release]``: how many named people must consent, and how long a consent lasts."""
+    """``[models.NAME.release]``: how many people must consent, which, how long a consent lasts, and who may do without."""
 
     approvals: int = 1
     approvers: list[str] = []
-    """Empty: anybody but the version's author."""
+    """Names and roles. Empty: anybody but the version's author."""
+    quorum: dict[str, int] = {}
+    """Of each role at least so many, nobody for two roles: ``{ risk = 1, ops = 2 }`` are three people."""
     approval_lifetime: str = "7d"
+    auto: AutoApproval | None = None
+    break_glass: list[str] = []
+    """Names and roles that may promote past verdict and approvals in an emergency. Empty: nobody."""
+    roles: dict[str, list[str]] = {}
+    """Who has a role; those of ``[roles]`` are known to every model."""
 
 
 class MonitoringPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,8 +197,16 @@ class ServingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     allow_code: bool = False
     """Whether packages that run code when they are loaded may be served."""
+    signed_by: list[str] = []
+    """Public keys (PEM files, from the project's folder): a version is served only if one of them signed it. Empty: none is asked for."""
     max_rows: int = 10_000
     max_body_bytes: int = 16 * 1024 * 1024
+    max_wait_ms: float = 1000.0
+    """A request that would have to wait longer than this for others is turned away at once (503 with Retry-After)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model computes: ``auto`` takes a GPU where there is one that the package's format can use."""
+    batching: bool = True
+    """Whether requests that wait at the same time may be predicted in one call. No: for a model whose rows depend on each other."""
 
 
 class ModelPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,3 +219,4 @@ class ModelPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     monitoring: MonitoringPolicy | None = None
     retrain: RetrainPolicy | None = None
     serving: ServingPolicy = ServingPolicy()
+    rollout: RolloutPolicy = RolloutPolicy()

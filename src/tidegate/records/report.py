@@ -148,6 +148,8 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """Whether ``value`` is a multiple of the champion's figure: of ``latency`` and ``size``."""
     problem: Problem | None = None
     """Where the rule is INVALID: the documented code, and what to do."""
+    slice_mode: str = "all_not_worse"
+    """What was asked of ``slices``: ``all_not_worse``, each must be proven; or ``none_worse``, none may be proven worse."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +173,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     champion: str
     """Reference or column of the incumbent, or of the declared baseline."""
     rows: int
+    units: int | None = None
+    """Queries of a ranking, items of scores, which are then what is compared; None where rows are."""
     clusters: int | None
     confidence: float
     seed: int

@@ -12,19 +12,37 @@ from tidegate.lazy import exports
 if TYPE_CHECKING:
     from tidegate.release.anchor import find_anchor
     from tidegate.release.audit import audit_ledger, audit_write
+    from tidegate.release.checkpoints import Checkpoints, checkpoint_places
+    from tidegate.release.followup import FollowUp, follow_up
+    from tidegate.release.judged import find_judged, is_judged, judged_rows
     from tidegate.release.ledger import read_entries, read_pointer, verify_ledger
-    from tidegate.release.release import PromotionPlan, Release, served_at
-    from tidegate.release.state import LedgerState
+    from tidegate.release.planning import PromotionPlan
+    from tidegate.release.release import Release
+    from tidegate.release.rollouts import Rollouts
+    from tidegate.release.rules import may_break_glass
+    from tidegate.release.served import Served, served_at
+    from tidegate.release.state import LedgerState, Rollout
     from tidegate.release.telling import Told, tell
 
 __all__ = [
+    "Checkpoints",
+    "FollowUp",
     "LedgerState",
     "PromotionPlan",
     "Release",
+    "Rollout",
+    "Rollouts",
+    "Served",
     "Told",
     "audit_ledger",
     "audit_write",
+    "checkpoint_places",
     "find_anchor",
+    "find_judged",
+    "follow_up",
+    "is_judged",
+    "judged_rows",
+    "may_break_glass",
     "read_entries",
     "read_pointer",
     "served_at",
@@ -37,9 +55,16 @@ __getattr__, __dir__ = exports(
     {
         "anchor": ["find_anchor"],
         "audit": ["audit_ledger", "audit_write"],
+        "checkpoints": ["Checkpoints", "checkpoint_places"],
+        "followup": ["FollowUp", "follow_up"],
+        "judged": ["find_judged", "is_judged", "judged_rows"],
         "ledger": ["read_entries", "read_pointer", "verify_ledger"],
-        "release": ["PromotionPlan", "Release", "served_at"],
-        "state": ["LedgerState"],
+        "planning": ["PromotionPlan"],
+        "release": ["Release"],
+        "rules": ["may_break_glass"],
+        "rollouts": ["Rollouts"],
+        "served": ["Served", "served_at"],
+        "state": ["LedgerState", "Rollout"],
         "telling": ["Told", "tell"],
     },
 )

@@ -8,16 +8,17 @@ champion of that moment. How many approvals were declared then is not in the led
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
 from tidegate import digest as digests
 from tidegate.errors import IntegrityError, NotFoundError
-from tidegate.gate.receipt import read_receipt, receipt_key
-from tidegate.records.ledger import Judged, LedgerEntry, Pointer, Promoted, Registered
+from tidegate.gate.receipt import read_policy, read_receipt, receipt_key, receipts_in
+from tidegate.records.ledger import Approved, Judged, LedgerEntry, Pointer, Promoted, Registered, RolloutStarted
 from tidegate.records.receipt import Receipt
 from tidegate.records.verdict import Verdict
-from tidegate.release.ledger import entry_key, read_entries
+from tidegate.release.ledger import entry_key, pointer_of, read_entries
 from tidegate.release.rules import is_author
 from tidegate.release.state import LedgerState, fold
 from tidegate.store.ports import Bucket
@@ -38,13 +39,32 @@ def audit_ledger(bucket: Bucket, model: str) -> list[str]:
     for digest, entry in entries:
         problems += [f"{entry_key(model, entry.seq)}: {problem}" for problem in _of_entry(bucket, model, state, entry)]
         state = fold([(digest, entry)], state)
-    return problems
+    return problems + (_unjudged(bucket, model, state) if entries else [])
 
 
-def audit_write(bucket: Bucket, key: str, data: bytes, *, allow_ungated: bool) -> list[str]:
+def _unjudged(bucket: Bucket, model: str, state: LedgerState) -> list[str]:
+    """Receipts that the ledger does not name: its end was cut off, somebody made them, or a gate was killed at its last step."""
+    judged = {item.receipt for item in state.judgements}
+    stored = [digest for _, digest in receipts_in(bucket, f"models/{model}/receipts/")]
+    return [
+        f"{receipt_key(model, digest)} is in no ledger entry: it proves nothing, and nothing can be promoted on it"
+        for digest in stored
+        if digest not in judged
+    ]
+
+
+def audit_write(
+    bucket: Bucket,
+    key: str,
+    data: bytes,
+    *,
+    allow_ungated: bool,
+    may_break_glass: Callable[[str, str], bool] = lambda _model, _actor: False,
+) -> list[str]:
     """What is wrong with a ledger entry or a pointer that somebody is about to write by hand, in sentences.
 
     A key of another kind is nobody's ledger, and fine. Approvals are not asked for: they stand in the policy, not here.
+    ``may_break_glass`` says who may promote which model past the gate.
     """
     match = _MOVES.fullmatch(key)
     if match is None:
@@ -53,8 +73,8 @@ def audit_write(bucket: Bucket, key: str, data: bytes, *, allow_ungated: bool) -
     entries = read_entries(bucket, model)
     try:
         if match["seq"] is None:
-            return _of_pointer(model, entries, msgspec.json.decode(data, type=Pointer))
-        entry = msgspec.json.decode(data, type=LedgerEntry)
+            return _of_pointer(model, entries, digests.parsed(data, Pointer))
+        entry = digests.parsed(data, LedgerEntry)
     except msgspec.MsgspecError as error:
         return [f"{key} would be unreadable: {error}"]
     state = fold(entries)
@@ -64,14 +84,14 @@ def audit_write(bucket: Bucket, key: str, data: bytes, *, allow_ungated: bool) -
         return [f"{key} would not continue the ledger of {model}"]
     if isinstance(entry.event, Promoted) and entry.event.ungated and not allow_ungated:
         return [f"{model}@{entry.event.version} would be promoted ungated, and the server's setting allow_ungated is off"]
+    if isinstance(entry.event, Promoted) and entry.event.break_glass and not may_break_glass(model, entry.actor):
+        return [f"{model}@{entry.event.version} would be promoted by breaking the glass, which {entry.actor} may not"]
     return _of_entry(bucket, model, state, entry)
 
 
 def _of_pointer(model: str, entries: list[tuple[str, LedgerEntry]], pointer: Pointer) -> list[str]:
     state = fold(entries[: pointer.head])
-    told = (pointer.model, pointer.champion, pointer.head, pointer.head_digest)
-    same = told == (model, state.champion, state.head, state.head_digest)
-    return [] if same else [f"the pointer of {model} would not say what its ledger says"]
+    return [] if pointer == pointer_of(model, state) else [f"the pointer of {model} would not say what its ledger says"]
 
 
 def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry) -> list[str]:
@@ -86,23 +106,35 @@ def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry
         receipt, problem = _receipt(bucket, model, event.receipt)
         if receipt is None:
             return [problem]
-        told = (receipt.model, receipt.candidate, receipt.verdict, receipt.loosened) == (
+        told = (receipt.model, receipt.candidate, receipt.verdict, receipt.loosened, receipt.snapshot_digest) == (
             model,
             event.version,
             event.verdict,
             event.loosened,
+            event.snapshot or receipt.snapshot_digest,
         )
         return [] if told else [f"it does not say what its receipt says about {model}@{event.version}"]
-    return _of_promotion(bucket, model, state, event) if isinstance(event, Promoted) else []
+    if isinstance(event, Approved) and event.via == "policy":
+        policy = read_policy(bucket, model, event.receipt)
+        declared = policy is not None and policy.release.auto is not None
+        return [] if declared else [f"{model}@{event.version} was approved by a policy that declares no such approval"]
+    return _of_promotion(bucket, model, state, event) if isinstance(event, Promoted | RolloutStarted) else []
 
 
-def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promoted) -> list[str]:
+def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promoted | RolloutStarted) -> list[str]:
+    """A promotion, or the start of a rollout, which rests on the same."""
     ref = f"{model}@{event.version}"
-    if event.ungated:  # a red flag that doctor tells, but no forgery: the entry itself says that it rests on nothing
+    if state.frozen:
+        return [f"{ref} was promoted while {model} was frozen"]
+    if isinstance(event, Promoted) and (event.ungated or event.break_glass):
+        # a red flag that doctor tells, but no forgery: the entry itself says that it rests on nothing
         known = state.digests.get(event.version) == event.digest and event.digest not in state.quarantined
-        return [] if known else [f"{ref} was promoted ungated, and is quarantined or not the version as it was registered"]
+        told = f"{ref} was promoted without a receipt, and is quarantined or not the version as it was registered"
+        return [] if known else [told]
     if not any(item.receipt == event.receipt and item.verdict is Verdict.PASS for item in state.judgements):
         return [f"{ref} was promoted without a PASS in the ledger before it"]
+    if event.digest in state.quarantined:
+        return [f"{ref} was promoted while it was quarantined"]
     receipt, problem = _receipt(bucket, model, event.receipt)
     if receipt is None:
         return [problem]
@@ -112,7 +144,7 @@ def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promote
     if receipt.baseline != state.champion:
         return [f"{ref} was promoted on a comparison with another champion than the one that served"]
     consents = [consent for consent in state.consents if consent.receipt == event.receipt]
-    if receipt.loosened and all(is_author(consent.actor, state, event.version, receipt) for consent in consents):
+    if receipt.loosened and all(is_author(consent.approver, state, event.version, receipt) for consent in consents):
         return [f"{ref} was promoted by a loosened policy that nobody but its authors had approved"]
     return []
 
@@ -120,6 +152,7 @@ def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promote
 def _receipt(bucket: Bucket, model: str, digest: str) -> tuple[Receipt | None, str]:
     try:
         receipt = read_receipt(bucket, model, digest)
+        read_policy(bucket, model, digest)
     except (NotFoundError, IntegrityError) as error:
         return None, error.what
     key = receipt_key(model, digest, ".report.json")

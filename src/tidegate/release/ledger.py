@@ -7,7 +7,9 @@ two leaves a stale pointer, and every reader looks past it for newer entries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, islice
 
 import msgspec
 
@@ -19,11 +21,68 @@ from tidegate.release.state import LedgerState, fold
 from tidegate.store.ports import Bucket
 
 _ATTEMPTS = 1000
+_ONE_BY_ONE = 8
+_AT_ONCE = 32
+
+
+class Ledger:
+    """The ledgers of all models in a bucket, as one person writes them at one clock."""
+
+    def __init__(
+        self, bucket: Bucket, clock: Clock, actor: str, after: Callable[[str, LedgerEntry], None] = lambda _model, _entry: None
+    ) -> None:
+        """``after`` is called with every entry that is durable; it returns at once and never raises."""
+        self.bucket = bucket
+        self.clock = clock
+        self.actor = actor
+        self._after = after
+        self._seen: dict[str, LedgerState] = {}
+
+    def state(self, model: str) -> LedgerState:
+        """What the ledger adds up to now. Entries that were read before are not read again, as long as the newest of them stands."""
+        seen = self._seen.get(model)
+        newest = self.bucket.find(entry_key(model, seen.head)) if seen else None
+        if seen is None or newest is None or digests.of_bytes(newest.data) != seen.head_digest:
+            seen = None
+        state = fold(read_entries(self.bucket, model, after=seen.head if seen else 0), seen)
+        if state.head:
+            self._seen[model] = state
+        return state
+
+    def append(self, model: str, decide: Callable[[LedgerState], Event]) -> LedgerEntry:
+        """See ``append`` below."""
+        known = self.state(model)
+        entry = append(self.bucket, model, decide, clock=self.clock, actor=self.actor, known=known)[1]
+        self._after(model, entry)
+        return entry
+
+    def append_if(self, model: str, decide: Callable[[LedgerState], Event | None]) -> LedgerEntry | None:
+        """Appends what ``decide`` makes of the newest state, unless that is nothing: asking twice adds one entry."""
+
+        def decided(state: LedgerState) -> Event:
+            event = decide(state)
+            if event is None:
+                raise _AsItIs
+            return event
+
+        try:
+            return self.append(model, decided)
+        except _AsItIs:
+            return None
+
+
+class _AsItIs(Exception):  # noqa: N818 - it ends an append that would change nothing; nobody outside sees it
+    pass
 
 
 def entry_key(model: str, seq: int) -> str:
     """``models/delay/ledger/00000042.json``."""
     return f"models/{model}/ledger/{seq:08d}.json"
+
+
+def pointer_of(model: str, state: LedgerState) -> Pointer:
+    """The pointer that says what a state says."""
+    return Pointer(model=model, champion=state.champion, head=state.head, head_digest=state.head_digest, rollout=state.rollout)
 
 
 def pointer_key(model: str) -> str:
@@ -38,10 +97,9 @@ def read_entries(bucket: Bucket, model: str, *, after: int = 0) -> list[tuple[st
         IntegrityError: an entry cannot be read.
     """
     entries: list[tuple[str, LedgerEntry]] = []
-    while (blob := bucket.find(entry_key(model, after + len(entries) + 1))) is not None:
-        key = entry_key(model, after + len(entries) + 1)
+    for key, data in _stored(bucket, model, after):
         try:
-            entries.append((digests.of_bytes(blob.data), msgspec.json.decode(blob.data, type=LedgerEntry)))
+            entries.append((digests.of_bytes(data), digests.parsed(data, LedgerEntry)))
         except msgspec.MsgspecError as error:
             raise IntegrityError(
                 "ledger-damaged",
@@ -50,6 +108,23 @@ def read_entries(bucket: Bucket, model: str, *, after: int = 0) -> list[tuple[st
                 fix="restore it from a backup; tidegate store verify tells more",
             ) from None
     return entries
+
+
+def _stored(bucket: Bucket, model: str, after: int) -> Iterator[tuple[str, bytes]]:
+    """Key and bytes of the entries after a number. A bucket elsewhere takes milliseconds for each, so of many, many are asked at once."""
+    keys = (entry_key(model, seq) for seq in count(after + 1))
+    for key in islice(keys, _ONE_BY_ONE):
+        blob = bucket.find(key)
+        if blob is None:
+            return
+        yield key, blob.data
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while True:
+            batch = list(islice(keys, _AT_ONCE))
+            for key, blob in zip(batch, pool.map(bucket.find, batch), strict=True):
+                if blob is None:
+                    return
+                yield key, blob.data
 
 
 def read_state(bucket: Bucket, model: str) -> LedgerState:
@@ -67,21 +142,29 @@ def read_pointer(bucket: Bucket, model: str) -> Pointer:
 
 
 def append(
-    bucket: Bucket, model: str, decide: Callable[[LedgerState], Event], *, clock: Clock, actor: str
+    bucket: Bucket,
+    model: str,
+    decide: Callable[[LedgerState], Event],
+    *,
+    clock: Clock,
+    actor: str,
+    known: LedgerState | None = None,
 ) -> tuple[str, LedgerEntry]:
     """Appends the event that ``decide`` makes of the newest state, deciding anew whenever another writer was faster.
 
-    ``decide`` refuses by raising. Returns the entry and its digest; both are durable then, and the pointer is moved.
+    ``decide`` refuses by raising. Returns the entry and its digest; both are durable then, and the pointer is moved. ``known`` is
+    the state of entries that need not be read again.
     """
-    state = read_state(bucket, model)
+    state = fold(read_entries(bucket, model, after=known.head if known else 0), known)
     for _attempt in range(_ATTEMPTS):
         entry = LedgerEntry(
             seq=state.head + 1, at=clock.now(), clock=clock.kind, actor=actor, event=decide(state), before=state.head_digest
         )
         data = digests.canonical(entry)
         if bucket.put_if_absent(entry_key(model, entry.seq), data):
-            move_pointer(bucket, model)
-            return digests.of_bytes(data), entry
+            digest = digests.of_bytes(data)
+            move_pointer(bucket, model, known=fold([(digest, entry)], state))
+            return digest, entry
         state = fold(read_entries(bucket, model, after=state.head), state)
     raise ConflictError(
         "ledger-busy",
@@ -91,12 +174,12 @@ def append(
     )
 
 
-def move_pointer(bucket: Bucket, model: str) -> Pointer:
+def move_pointer(bucket: Bucket, model: str, *, known: LedgerState | None = None) -> Pointer:
     """Makes the pointer what the ledger says, whatever it was (behind, damaged, of a longer ledger), unless somebody else just did."""
     while True:
         before = bucket.find(pointer_key(model))  # first: the ledger that is read after it is never older
-        state = read_state(bucket, model)
-        pointer = Pointer(model=model, champion=state.champion, head=state.head, head_digest=state.head_digest)
+        state = fold(read_entries(bucket, model, after=known.head if known else 0), known)
+        pointer = pointer_of(model, state)
         data, etag = digests.canonical(pointer), before.etag if before else None
         if before and before.data == data:
             return pointer
@@ -134,8 +217,10 @@ def verify_ledger(bucket: Bucket, model: str) -> list[str]:
         )
     elif pointer.head and entries[pointer.head - 1][0] != pointer.head_digest:
         problems.append(f"the pointer of {model} has seen another entry {pointer.head} than the ledger holds")
-    elif fold(entries[: pointer.head]).champion != pointer.champion:
+    elif (then := fold(entries[: pointer.head])).champion != pointer.champion:
         problems.append(f"the pointer of {model} names version {pointer.champion.version}, which its ledger does not")
+    elif then.rollout != pointer.rollout:
+        problems.append(f"the pointer of {model} names another rollout than its ledger")
     return problems
 
 
@@ -145,7 +230,7 @@ def _cached_pointer(bucket: Bucket, model: str) -> tuple[Pointer, str | None]:
         state = LedgerState()
         return Pointer(model=model, champion=state.champion, head=0, head_digest=""), None
     try:
-        return msgspec.json.decode(blob.data, type=Pointer), blob.etag
+        return digests.parsed(blob.data, Pointer), blob.etag
     except msgspec.MsgspecError as error:
         raise IntegrityError(
             "pointer-damaged",
@@ -159,5 +244,5 @@ def _followed(bucket: Bucket, model: str, pointer: Pointer) -> Pointer:
     newer = read_entries(bucket, model, after=pointer.head)
     if not newer:
         return pointer
-    state = fold(newer, LedgerState(champion=pointer.champion, head=pointer.head, head_digest=pointer.head_digest))
-    return Pointer(model=model, champion=state.champion, head=state.head, head_digest=state.head_digest)
+    start = LedgerState(champion=pointer.champion, head=pointer.head, head_digest=pointer.head_digest, rollout=pointer.rollout)
+    return pointer_of(model, fold(newer, start))

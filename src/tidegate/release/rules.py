@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tidegate.clock import format_time
-from tidegate.errors import ApprovalMissing, ConflictError, RefusedError, TidegateError
+from tidegate.errors import ApprovalMissing, ConflictError, RefusedError, TidegateError, UsageError
 from tidegate.records.policy import ReleasePolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.verdict import Verdict
-from tidegate.release.state import LedgerState
+from tidegate.release.state import POLICY, Consent, LedgerState
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Request:
     receipt_digest: str
     policy: ReleasePolicy
     now: int
+    changed: Sequence[str] = ()
+    """Why the verdict does not answer for the present policy, in sentences."""
 
     @property
     def ref(self) -> str:
@@ -32,8 +34,9 @@ class Request:
 
     @property
     def approvals(self) -> int:
-        """How many people must consent: one more than declared where the policy was loosened."""
-        return self.policy.approvals + (self.receipt is not None and bool(self.receipt.loosened))
+        """How many must consent: one more than declared where the policy was loosened."""
+        declared = max(self.policy.approvals, sum(self.policy.quorum.values()))
+        return declared + (self.receipt is not None and bool(self.receipt.loosened))
 
 
 @dataclass(frozen=True)
@@ -45,20 +48,59 @@ class Rule:
 
 
 def standing_approvers(state: LedgerState, request: Request) -> list[str]:
-    """Who consents to this receipt now: not expired, on the list if there is one, never an author, each once.
+    """Who consents to this receipt now: not expired, entitled to, never an author, each once; ``policy`` for a declared rule.
 
     Authors are the version's and, where the policy was loosened, whoever changed it and whoever ran the gate by it.
     """
-    return sorted(
-        {
-            consent.actor
-            for consent in state.consents
-            if consent.receipt == request.receipt_digest
-            and consent.expires_at > request.now
-            and not is_author(consent.actor, state, request.version, request.receipt)
-            and (not request.policy.approvers or consent.actor in request.policy.approvers)
-        }
-    )
+    standing: dict[str, str] = {}
+    for consent in state.consents:
+        if consent.receipt == request.receipt_digest and consent.expires_at > request.now and _counts(consent, state, request):
+            standing.setdefault(same_person(consent.approver), consent.approver)
+    return sorted(standing.values())
+
+
+def _counts(consent: Consent, state: LedgerState, request: Request) -> bool:
+    if consent.by_policy:
+        return request.policy.auto is not None and not (request.receipt and request.receipt.loosened)
+    people = {consent.approver, consent.actor}
+    author = any(is_author(name, state, request.version, request.receipt) for name in people)
+    return not author and may_approve(consent.approver, request.policy)
+
+
+def may_approve(name: str, policy: ReleasePolicy) -> bool:
+    """Whether a person's consent can count at all."""
+    return not policy.approvers or name in people_of([*policy.approvers, *policy.quorum], policy)
+
+
+def may_break_glass(name: str, policy: ReleasePolicy) -> bool:
+    """Whether a person may promote past verdict and approvals in an emergency."""
+    return name in people_of(policy.break_glass, policy)
+
+
+def people_of(names: Iterable[str], policy: ReleasePolicy) -> set[str]:
+    """The people whom names and roles stand for; what is declared as a role is one."""
+    return {person for name in names for person in policy.roles.get(name, [name])}
+
+
+def lacking(people: list[str], policy: ReleasePolicy) -> list[str]:
+    """The roles of the quorum that still lack somebody, once for each person who is missing. Nobody stands for two roles.
+
+    Method: maximum bipartite matching by augmenting paths (Kuhn 1955); a quorum has a handful of places.
+    """
+    places = [role for role, count in policy.quorum.items() for _ in range(count)]
+    taken: dict[str, int] = {}
+
+    def seated(place: int, tried: set[str]) -> bool:
+        for person in people:
+            if person in tried or person not in policy.roles.get(places[place], []):
+                continue
+            tried.add(person)
+            if person not in taken or seated(taken[person], tried):
+                taken[person] = place
+                return True
+        return False
+
+    return [role for place, role in enumerate(places) if not seated(place, set())]
 
 
 def authors_of(state: LedgerState, version: int, receipt: Receipt | None) -> list[str]:
@@ -71,11 +113,24 @@ def authors_of(state: LedgerState, version: int, receipt: Receipt | None) -> lis
 
 def is_author(actor: str, state: LedgerState, version: int, receipt: Receipt | None) -> bool:
     """Whether somebody is among ``authors_of``, however the name is spelled."""
-    return _same_person(actor) in {_same_person(name) for name in authors_of(state, version, receipt)}
+    return same_person(actor) in {same_person(name) for name in authors_of(state, version, receipt)}
 
 
-def _same_person(name: str) -> str:
+def same_person(name: str) -> str:
+    """A name as it is compared, however it is spelled."""
     return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def require_reason(reason: str) -> None:
+    """Makes sure that a reason was given.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if not reason.strip():
+        raise UsageError(
+            "reason-missing", "a reason is needed", why="it is kept in the ledger for good", fix='--reason "what was seen"'
+        )
 
 
 def _not_frozen(state: LedgerState, request: Request) -> TidegateError | None:
@@ -162,6 +217,17 @@ def _not_expired(_state: LedgerState, request: Request) -> TidegateError | None:
     )
 
 
+def _policy_stands(_state: LedgerState, request: Request) -> TidegateError | None:
+    if not request.changed:
+        return None
+    return RefusedError(
+        "policy-changed",
+        f"the policy changed since the gate judged {request.ref}",
+        why="; ".join(request.changed),
+        fix=f"run the gate again: tidegate gate {request.ref}",
+    )
+
+
 def _not_quarantined(state: LedgerState, request: Request) -> TidegateError | None:
     reason = state.quarantined.get(state.digests.get(request.version, ""))
     if reason is None:
@@ -176,16 +242,22 @@ def _not_quarantined(state: LedgerState, request: Request) -> TidegateError | No
 
 def _approved(state: LedgerState, request: Request) -> TidegateError | None:
     standing = standing_approvers(state, request)
-    if len(standing) >= request.approvals:
+    missing = lacking([name for name in standing if name != POLICY], request.policy)
+    if len(standing) >= request.approvals and not missing:
         return None
+    policy = request.policy
     loosened = request.receipt.loosened if request.receipt else []
-    who = f"one of {', '.join(request.policy.approvers)}" if request.policy.approvers else "somebody who is not its author"
+    why = "approvals are bound to the receipt, expire, can be revoked, and are never the author's"
+    if loosened:
+        why = "one more is needed, of nobody who changed the policy, because it asks for less than before: " + "; ".join(loosened)
+    elif missing:
+        why = f"still missing: {', '.join(f'{missing.count(role)} of {role}' for role in dict.fromkeys(missing))}"
+    wanted = list(dict.fromkeys(missing)) or policy.approvers
+    who = f"one of {', '.join(wanted)}" if wanted else "somebody who is not its author"
     return ApprovalMissing(
         "approval-missing",
         f"{request.ref} has {len(standing)} of {request.approvals} approvals",
-        why=f"one more is needed, of nobody who changed the policy, because it asks for less than before: {'; '.join(loosened)}"
-        if loosened
-        else "approvals are bound to the receipt, expire, and are never the author's",
+        why=why,
         fix=f"ask {who} to run: tidegate approve {request.ref}",
     )
 
@@ -197,9 +269,10 @@ RULES = [
     Rule("the receipt names the version as it is registered", _names_the_candidate),
     Rule("the champion is still the one it was compared with", _pointer_stands),
     Rule("the receipt has not expired", _not_expired),
+    Rule("the policy asks for nothing that it was not judged by", _policy_stands),
     Rule("the version is not quarantined", _not_quarantined),
     Rule("the declared approvals stand", _approved),
 ]
 
 ALWAYS = [rule for rule in RULES if rule.refusal in {_not_frozen, _not_quarantined}]
-"""What even an ungated promotion must obey."""
+"""What even a promotion without a receipt must obey."""

@@ -15,6 +15,7 @@ from tidegate import digest
 from tidegate.clock import DAY, HOUR, Clock, format_time, parse_time
 from tidegate.data import Datasets, parse_contract
 from tidegate.errors import UnavailableError
+from tidegate.gate import policy_digest, receipt_key, report_bytes
 from tidegate.health import LEVELS, examine, maturity
 from tidegate.health.questions import QUESTIONS
 from tidegate.loop import Decisions
@@ -34,6 +35,7 @@ from tidegate.records.policy import (
     Rule,
 )
 from tidegate.records.receipt import Receipt
+from tidegate.records.report import SCHEMA, Report
 from tidegate.records.run import Run, RunState
 from tidegate.records.serving import Prediction
 from tidegate.records.verdict import Verdict
@@ -57,6 +59,10 @@ POLICY = ModelPolicy(
     ),
     release=ReleasePolicy(approvals=1),
 )
+REPORT = Report(
+    schema=SCHEMA, title="", verdict=Verdict.PASS, sentence="", task="binary", candidate="", champion="", rows=1, clusters=None,
+    confidence=0.95, seed=0, rules=[],
+)  # fmt: skip
 MONITORING = MonitoringPolicy(window="1d", label_wait="1d", metrics=["log_loss"])
 LINEAGE = Lineage(
     run="run-1", pipeline="flights:train", git_commit="a" * 40, git_dirty=False, snapshots=["train@1"], packages={"numpy": "2.4"}
@@ -103,14 +109,17 @@ class Project:
         version = self.models().get(f"delay@{number}")
         receipt = Receipt(
             model="delay", candidate=number, candidate_digest=version.digest, snapshot=changes.get("snapshot", "eval@1"),
-            snapshot_digest="", baseline=self.release().pointer("delay").champion, policy_digest="", report_digest="",
+            snapshot_digest="", baseline=self.release().pointer("delay").champion, policy_digest=policy_digest(self.policy),
+            report_digest=digest.of_bytes(report_bytes(REPORT)),
             verdict=Verdict.PASS, code="", seed=0, author="ann", judged_at=NOW, expires_at=NOW + DAY,
         )  # fmt: skip
-        self.store.bucket.put_if_absent(f"models/delay/receipts/{digest.of_json(receipt)}.json", digest.canonical(receipt))
+        key = digest.of_json(receipt)
+        self.store.bucket.put_if_absent(receipt_key("delay", key), digest.canonical(receipt))
+        self.store.bucket.put_if_absent(receipt_key("delay", key, ".report.json"), report_bytes(REPORT))
         self.release().judged(receipt)
         if self.policy.release.approvals:
-            self.release("bea").approve("delay", number, policy=self.policy.release)
-        self.release().promote("delay", number, policy=self.policy.release)
+            self.release("bea").approve("delay", number, policy=self.policy)
+        self.release().promote("delay", number, policy=self.policy)
 
     def in_production(self) -> None:
         """Level 2."""

@@ -13,6 +13,7 @@ import pytest
 from tidegate import digest
 from tidegate.clock import DAY, HOUR, Clock, parse_time
 from tidegate.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
+from tidegate.gate import policy_digest, receipt_key, report_bytes
 from tidegate.loop import Decisions, Machinery, TickReport, TrainingOutcome, folder_lock, tick
 from tidegate.monitoring import list_alerts, raise_alert
 from tidegate.records.decision import Decision, DecisionState
@@ -21,6 +22,7 @@ from tidegate.records.monitoring import Alert, Severity, Window
 from tidegate.records.policy import ModelPolicy, MonitoringPolicy, ReleasePolicy, RetrainPolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.report import Report
+from tidegate.records.rollout import Look
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release
 from tidegate.store import Store
@@ -85,19 +87,21 @@ class Project:
     def judge(self, ref: str, snapshot: str) -> Judged:
         self._call(f"judge {ref} on {snapshot}", before=True)
         version = int(ref.split("@")[1])
-        receipt = Receipt(
-            model="delay", candidate=version, candidate_digest=f"{version:064x}", snapshot=snapshot or "flights@1", snapshot_digest="",
-            baseline=self.release().pointer("delay").champion, policy_digest="", report_digest="", verdict=self.verdict, code="",
-            seed=0, author="tick", judged_at=self.now, expires_at=self.now + 30 * DAY,
-        )  # fmt: skip
-        key = digest.of_json(receipt)
-        self.store.bucket.put_if_absent(f"models/delay/receipts/{key}.json", digest.canonical(receipt))
-        self.release().judged(receipt)
-        self._call("judged", before=False)
         report = Report(
             schema=1, title="", verdict=self.verdict, sentence="it is better", task="binary", candidate=ref, champion="", rows=1,
             clusters=None, confidence=0.95, seed=0, rules=[],
         )  # fmt: skip
+        receipt = Receipt(
+            model="delay", candidate=version, candidate_digest=f"{version:064x}", snapshot=snapshot or "flights@1", snapshot_digest="",
+            baseline=self.release().pointer("delay").champion, policy_digest=policy_digest(self.policy),
+            report_digest=digest.of_bytes(report_bytes(report)), verdict=self.verdict, code="",
+            seed=0, author="tick", judged_at=self.now, expires_at=self.now + 30 * DAY,
+        )  # fmt: skip
+        key = digest.of_json(receipt)
+        self.store.bucket.put_if_absent(receipt_key("delay", key), digest.canonical(receipt))
+        self.store.bucket.put_if_absent(receipt_key("delay", key, ".report.json"), report_bytes(report))
+        self.release().judged(receipt)
+        self._call("judged", before=False)
         return Judged(self.verdict, key, report)
 
     def train(self, target: str, params: Mapping[str, Any]) -> TrainingOutcome:
@@ -149,7 +153,7 @@ class Project:
         )  # fmt: skip
 
     def approve(self, version: int = 2) -> None:
-        self.release("bea").approve("delay", version, policy=self.policy.release)
+        self.release("bea").approve("delay", version, policy=self.policy)
 
     @property
     def decisions(self) -> list[Decision]:
@@ -170,7 +174,7 @@ def project(store: Store) -> Project:
     made.register(1)
     made.judge("delay@1", "")
     made.approve(1)
-    made.release().promote("delay", 1, policy=made.policy.release)
+    made.release().promote("delay", 1, policy=made.policy)
     made.calls.clear()
     made.now = NOW
     return made
@@ -249,7 +253,7 @@ def test_promoted_but_not_recorded_is_recorded_by_the_next_pass(project: Project
     project.alert()
     project.tick()
     project.approve()
-    project.release().promote("delay", 2, policy=project.policy.release)
+    project.release().promote("delay", 2, policy=project.policy)
     assert [move.state for move in project.tick().moves] == [S.PROMOTED]
     assert sum(type(entry.event).__name__ == "Promoted" for entry in project.release().history("delay")) == 2
 
@@ -304,7 +308,7 @@ def test_a_moved_champion_means_that_the_gate_is_asked_again(project: Project) -
     project.judge("delay@3", "")
     project.approve(3)
     project.approve(2)
-    project.release().promote("delay", 3, policy=project.policy.release)
+    project.release().promote("delay", 3, policy=project.policy)
     project.calls.clear()
     project.now += HOUR
     report = project.tick()
@@ -435,3 +439,30 @@ def test_windows_and_alerts_are_reported_and_one_bad_model_does_not_stop_the_oth
     assert [(problem.model, problem.code) for problem in mixed.problems] == [("bad", "internal")]
     assert len(mixed.windows) == 1
     assert list_alerts(project.store.documents) == []
+
+
+def test_rollouts_and_monitoring_do_not_keep_each_other_waiting(project: Project) -> None:
+    look = Look(
+        model="well", version=3, rollout=7, at=NOW, mode="canary", step=2, share=0.5, action="done", sentence="every step held",
+        conditions=[], rows=10,
+    )  # fmt: skip
+    window = Window(
+        model="well", start=NOW - 2 * DAY, end=NOW - DAY, versions=[1], rows=10, labelled=4, closed_at=NOW, findings=[]
+    )
+
+    def roll(model: str) -> Look | None:
+        if model == "broken":
+            raise ZeroDivisionError
+        return look if model == "well" else None
+
+    monitor: Any = NoMonitor([window])
+    machinery = Machinery(
+        policies=dict.fromkeys(["broken", "idle", "well"], project.policy), documents=project.store.documents,
+        release=project.release(), monitor=lambda _name: monitor, clock=Clock.replay(NOW), actor="tick", train=project.train,
+        freeze_evaluation=project.freeze, judge=project.judge, exclusive=folder_lock(project.store.root / "locks"), roll=roll,
+    )  # fmt: skip
+    report = tick(machinery)
+    assert [(problem.model, problem.code) for problem in report.problems] == [("broken", "internal")]
+    assert len(report.windows) == 3
+    assert report.looks == [look]
+    assert "tidegate promote well@3" in report.next

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from conftest_release_house import asking
 
 from tidegate import digest
 from tidegate.errors import IntegrityError, NotFoundError
 from tidegate.gate import report_bytes
-from tidegate.records.policy import ReleasePolicy
 from tidegate.records.report import SCHEMA, Interval, Report, RuleResult
 from tidegate.records.verdict import Verdict
 from tidegate.release import find_anchor
 
-POLICY = ReleasePolicy(approvals=0)
+POLICY = asking(approvals=0)
 NOTHING = Interval(estimate=None, low=None, high=None)
 
 

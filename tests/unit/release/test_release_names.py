@@ -3,15 +3,15 @@
 import threading
 
 import pytest
+from conftest_release_house import asking
 
 from tidegate.clock import Clock
 from tidegate.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from tidegate.records.ledger import Aliased, Promoted, Staged, Unaliased
-from tidegate.records.policy import ReleasePolicy
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release, tell, verify_ledger
 
-ALONE = ReleasePolicy(approvals=0)
+ALONE = asking(approvals=0)
 
 
 def lenient(house, actor="ana"):
@@ -27,9 +27,9 @@ def test_an_alias_is_set_moved_and_dropped_once_each(house):
     house.version(1)
     house.version(2)
     release = house.release("ana")
-    assert [release.set_alias("delay", "best", number) is not None for number in (1, 1, 2, 2)] == [True, False, True, False]
+    assert [release.names.alias("delay", "best", number) is not None for number in (1, 1, 2, 2)] == [True, False, True, False]
     assert release.state("delay").names() == {"best": 2}
-    assert [release.drop_alias("delay", "best") is not None for _ in range(2)] == [True, False]
+    assert [release.names.drop("delay", "best") is not None for _ in range(2)] == [True, False]
     assert events(house)[2:] == [
         Aliased(alias="best", version=1, previous=0),
         Aliased(alias="best", version=2, previous=1),
@@ -41,9 +41,9 @@ def test_an_alias_is_set_moved_and_dropped_once_each(house):
 def test_a_name_stands_for_a_version_that_is_there(house):
     house.version(1)
     with pytest.raises(NotFoundError, match="there is no delay@2"):
-        house.release("ana").set_alias("delay", "best", 2)
+        house.release("ana").names.alias("delay", "best", 2)
     with pytest.raises(NotFoundError, match="there is no delay@2"):
-        house.release("ana").stage("delay", 2, "Staging")
+        house.release("ana").names.stage("delay", 2, "Staging")
     with pytest.raises(NotFoundError, match="there is no delay@2"):
         lenient(house).name_champion("delay", 2, policy=None)
 
@@ -53,9 +53,9 @@ def test_the_pointer_is_no_alias(house, alias):
     house.champion(1)
     house.version(2)
     with pytest.raises(UsageError, match="is the pointer"):
-        house.release("ana").set_alias("delay", alias, 2)
+        house.release("ana").names.alias("delay", alias, 2)
     with pytest.raises(UsageError, match="is the pointer"):
-        house.release("ana").drop_alias("delay", alias)
+        house.release("ana").names.drop("delay", alias)
     assert house.release("x").state("delay").names() == {"champion": 1}
 
 
@@ -65,27 +65,29 @@ def test_production_is_the_champion_and_nothing_else(house):
     house.champion(2)
     state = house.release("x").state("delay")
     assert [state.stage(number) for number in (1, 2, 3)] == ["Archived", "Production", "None"]
-    house.release("ana").stage("delay", 1, "Staging")
+    house.release("ana").names.stage("delay", 1, "Staging")
     house.release("ana").rollback("delay", reason="bad")
     state = house.release("x").state("delay")
     assert [state.stage(number) for number in (1, 2)] == ["Production", "Archived"]
     with pytest.raises(RefusedError, match="stays in Production"):
-        house.release("ana").stage("delay", 1, "Archived")
+        house.release("ana").names.stage("delay", 1, "Archived")
     with pytest.raises(UsageError, match="cannot|no version can"):
-        house.release("ana").stage("delay", 2, "Production")
+        house.release("ana").names.stage("delay", 2, "Production")
     with pytest.raises(UsageError, match="no version can"):
-        house.release("ana").stage("delay", 2, "staging")
+        house.release("ana").names.stage("delay", 2, "staging")
 
 
 def test_a_stage_may_archive_those_that_were_in_it(house):
     for number in (1, 2, 3):
         house.version(number)
     release = house.release("ana")
-    release.stage("delay", 1, "Staging")
-    release.stage("delay", 2, "Staging")
-    assert release.stage("delay", 2, "Staging") is None
-    assert release.stage("delay", 3, "Staging", archive_others=True).event == Staged(version=3, stage="Staging", archived=[1, 2])
-    assert release.stage("delay", 3, "Staging", archive_others=True) is None
+    release.names.stage("delay", 1, "Staging")
+    release.names.stage("delay", 2, "Staging")
+    assert release.names.stage("delay", 2, "Staging") is None
+    assert release.names.stage("delay", 3, "Staging", archive_others=True).event == Staged(
+        version=3, stage="Staging", archived=[1, 2]
+    )
+    assert release.names.stage("delay", 3, "Staging", archive_others=True) is None
     assert [release.state("delay").stage(number) for number in (1, 2, 3)] == ["Archived", "Archived", "Staging"]
 
 
@@ -101,7 +103,7 @@ def test_naming_the_champion_asks_the_rules(house):
     with pytest.raises(RefusedError, match="no gate is declared"):
         ask(None)
     with pytest.raises(RefusedError, match="0 of 1 approvals"):
-        ask(ReleasePolicy(approvals=1))
+        ask(asking(approvals=1))
     assert ask().event.ungated is False
     assert ask() is None
     house.judge(house.version(2))
@@ -165,10 +167,10 @@ def test_every_event_is_told(house):
     release.lift("delay", 2, reason="good")
     release.freeze("delay", reason="x")
     release.unfreeze("delay", reason="y")
-    release.set_alias("delay", "best", 2)
-    release.set_alias("delay", "best", 1)
-    release.drop_alias("delay", "best")
-    release.stage("delay", 2, "Staging")
+    release.names.alias("delay", "best", 2)
+    release.names.alias("delay", "best", 1)
+    release.names.drop("delay", "best")
+    release.names.stage("delay", 2, "Staging")
     lenient(house).name_champion("delay", 2, policy=None)
     sentences = [tell(event).sentence for event in events(house)]
     assert sentences[3] == "promoted version 1, from nothing"
@@ -188,9 +190,9 @@ def test_every_event_is_told(house):
 def test_what_was_read_before_is_read_again_when_it_was_replaced(house):
     house.version(1)
     release = house.release("ana")
-    release.set_alias("delay", "best", 1)
+    release.names.alias("delay", "best", 1)
     assert release.state("delay").names() == {"best": 1}
     house.bucket.delete("models/delay/ledger/00000002.json")
     assert release.state("delay").names() == {}
-    house.release("ben").set_alias("delay", "other", 1)
+    house.release("ben").names.alias("delay", "other", 1)
     assert release.state("delay").names() == {"other": 1}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest_release_house import House
+from conftest_release_house import House, asking
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -16,13 +16,12 @@ from tidegate import digest
 from tidegate.clock import DAY, Clock
 from tidegate.errors import ApprovalMissing, ConflictError, IntegrityError, RefusedError, TidegateError, UsageError
 from tidegate.records.ledger import Promoted
-from tidegate.records.policy import ReleasePolicy
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release, read_pointer, served_at, verify_ledger
 from tidegate.release.ledger import pointer_key
 from tidegate.store.bucket import FolderBucket
 
-POLICY = ReleasePolicy(approvals=1)
+POLICY = asking(approvals=1)
 
 
 def test_from_register_to_promotion(house):
@@ -44,7 +43,7 @@ def test_registering_twice_is_one_entry(house):
 def test_only_pass_promotes(house, verdict):
     house.judge(house.version(1), verdict)
     with pytest.raises(RefusedError, match=f"is {verdict}"):
-        house.release("ana").promote("delay", 1, policy=ReleasePolicy(approvals=0))
+        house.release("ana").promote("delay", 1, policy=asking(approvals=0))
     with pytest.raises(RefusedError, match="no PASS to consent to"):
         house.release("ben").approve("delay", 1, policy=POLICY)
     assert house.release("x").pointer("delay").champion.version == 0
@@ -55,7 +54,7 @@ def test_the_newest_verdict_counts(house):
     house.judge(version)
     house.judge(version, Verdict.FAIL)
     with pytest.raises(RefusedError, match="is FAIL"):
-        house.release("ana").promote("delay", 1, policy=ReleasePolicy(approvals=0))
+        house.release("ana").promote("delay", 1, policy=asking(approvals=0))
 
 
 def test_a_version_that_was_never_judged_is_refused(house):
@@ -73,7 +72,7 @@ def test_the_author_cannot_approve(house):
 
 
 def test_two_approvals_are_two_people(house):
-    policy = ReleasePolicy(approvals=2)
+    policy = asking(approvals=2)
     house.judge(house.version(1))
     for _ in range(3):
         house.release("ben").approve("delay", 1, policy=policy)
@@ -84,7 +83,7 @@ def test_two_approvals_are_two_people(house):
 
 
 def test_only_declared_people_approve(house):
-    policy = ReleasePolicy(approvals=1, approvers=["cleo"])
+    policy = asking(approvals=1, approvers=["cleo"])
     house.judge(house.version(1))
     with pytest.raises(RefusedError, match="may not approve"):
         house.release("ben").approve("delay", 1, policy=policy)
@@ -126,7 +125,7 @@ def test_a_receipt_of_other_bytes_is_refused(house):
     version = house.version(1)
     house.judge(version, candidate_digest="0" * 64)
     with pytest.raises(RefusedError, match="does not name delay@1"):
-        house.release("ana").promote("delay", 1, policy=ReleasePolicy(approvals=0))
+        house.release("ana").promote("delay", 1, policy=asking(approvals=0))
 
 
 def test_a_forged_receipt_is_noticed(house):
@@ -135,7 +134,7 @@ def test_a_forged_receipt_is_noticed(house):
     os.chmod(path, 0o644)  # noqa: PTH101
     path.write_bytes(path.read_bytes().replace(b"FAIL", b"PASS"))
     with pytest.raises(IntegrityError, match="was changed"):
-        house.release("ana").promote("delay", 1, policy=ReleasePolicy(approvals=0))
+        house.release("ana").promote("delay", 1, policy=asking(approvals=0))
 
 
 def test_rollback_goes_back_one_step_and_quarantines(house):
@@ -218,7 +217,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from tidegate.clock import Clock
-from tidegate.records.policy import ReleasePolicy
+from tidegate.records.policy import ModelPolicy, ReleasePolicy
 from tidegate.release import Release
 from tidegate.store.bucket import FolderBucket
 
@@ -227,7 +226,8 @@ class Dies(FolderBucket):
         os.kill(os.getpid(), 9)
 
 bucket = Dies(Path(sys.argv[1]))
-Release(bucket, Clock(lambda: int(sys.argv[2]), "replay"), "ana").promote("delay", 2, policy=ReleasePolicy(approvals=1))
+policy = ModelPolicy(task="binary", release=ReleasePolicy(approvals=1))
+Release(bucket, Clock(lambda: int(sys.argv[2]), "replay"), "ana").promote("delay", 2, policy=policy)
 """
 
 
@@ -251,10 +251,11 @@ def test_the_ledger_says_what_served_when(house):
     house.now += DAY
     house.release("cleo").rollback("delay", reason="bad")
     entries = house.release("x").history("delay")
-    assert served_at(entries, first - 1)[0] == 0
-    assert served_at(entries, first)[0] == 1
-    assert served_at(entries, first + DAY)[0] == 2
-    assert served_at(entries, house.now + DAY) == (1, "rolled back to by cleo at 1970-04-13 00:00:00Z: bad")
+    assert served_at("delay", entries, first - 1).version == 0
+    assert served_at("delay", entries, first).version == 1
+    assert served_at("delay", entries, first + DAY).version == 2
+    served = served_at("delay", entries, house.now + DAY)
+    assert (served.version, served.why) == (1, "rolled back to by cleo at 1970-04-13 00:00:00Z: bad")
 
 
 def test_an_edited_entry_is_noticed(house):
@@ -342,10 +343,10 @@ class Moves(RuleBasedStateMachine):
         release = self.house.release("ana")
         try:
             if drop:
-                release.drop_alias("delay", alias)
+                release.names.drop("delay", alias)
                 self.aliases.pop(alias, None)
             else:
-                release.set_alias("delay", alias, number)
+                release.names.alias("delay", alias, number)
                 self.aliases[alias] = number
         except TidegateError:
             return
@@ -353,7 +354,7 @@ class Moves(RuleBasedStateMachine):
     @rule(number=st.integers(1, 4), stage=st.sampled_from(["None", "Staging", "Archived", "Production"]), archive=st.booleans())
     def stage(self, number, stage, archive):
         try:
-            self.house.release("ana").stage("delay", number, stage, archive_others=archive)
+            self.house.release("ana").names.stage("delay", number, stage, archive_others=archive)
         except TidegateError:
             return
 
