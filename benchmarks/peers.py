@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_ENVIRONMENTS = {"mlflow": "mlflow3", "wandb": "trackers", "aim": "trackers", "fairlearn": "gate"}
+_ENVIRONMENTS = {
+    "mlflow": "mlflow3",
+    "wandb": "trackers",
+    "aim": "trackers",
+    "fairlearn": "gate",
+    "mlserver": "serving",
+    "bentoml": "serving",
+    "fastapi": "serving",
+}
 _ROOT = Path(__file__).parents[1] / "build" / "peers"
 _PATIENCE = 120
 

@@ -12,15 +12,22 @@ import threading
 from collections.abc import Sequence
 from time import monotonic
 
+from tidegate.clock import Clock
 from tidegate.errors import NotFoundError, TidegateError
+from tidegate.models import read_version
+from tidegate.models.devices import Device
 from tidegate.models.signing import TrustedKey
+from tidegate.records.ledger import Pointer, Promoted, RolledBack
 from tidegate.records.receipt import Baseline
-from tidegate.release import read_pointer
+from tidegate.release import read_entries, read_pointer
 from tidegate.serving.handle import Handle, load_handle
+from tidegate.serving.rollout.router import Router
 from tidegate.store.ports import Bucket
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 5.0
+_LOOK_BACK = 50
+"""Ledger entries among which the last move is looked for when a server starts."""
 
 _log = logging.getLogger("tidegate.serving")
 
@@ -29,8 +36,21 @@ class Follower:
     """Keeps the version that the pointer of one model names loaded. ``handle`` may be read from any thread."""
 
     def __init__(
-        self, bucket: Bucket, model: str, *, allow_code: bool = False, signed_by: Sequence[TrustedKey] = ()
+        self,
+        bucket: Bucket,
+        model: str,
+        *,
+        allow_code: bool = False,
+        signed_by: Sequence[TrustedKey] = (),
+        clock: Clock | None = None,
+        version: int = 0,
+        pins: Sequence[int] = (),
+        device: Device = "auto",
     ) -> None:
+        """``version`` stands for the pointer where one version is to be served whatever happens: an image holds just one.
+
+        ``pins`` are versions that can be asked by their number as long as the process lives, wherever the pointer goes.
+        """
         self.model = model
         self.problem = ""
         """Why the version that the pointer names is not the one that serves; empty when all is well."""
@@ -38,11 +58,17 @@ class Follower:
         self._bucket = bucket
         self._allow_code = allow_code
         self._signed_by = signed_by
+        self._device: Device = device
+        self._fixed = _fixed_pointer(bucket, model, version) if version else None
         self._kept: dict[str, Handle] = {}
+        self._pinned: dict[str, Handle] = {}
         self._failed: tuple[str, float] = ("", 0.0)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        champion = self._champion()
+        self.router = Router(bucket, model, load=self._load_version, clock=clock or Clock())
+        """Which of two models answers, while a rollout runs."""
+        pointer = self._pointer()
+        champion = pointer.champion
         if not champion.version:
             raise NotFoundError(
                 "nothing-promoted",
@@ -53,6 +79,8 @@ class Follower:
         self.handle = self._load(champion)
         self.wanted = champion.version
         """The version that the pointer named when it was last read."""
+        self.router.follow(pointer.rollout, self.handle)
+        self._pinned = {str(number): self._pin(number) for number in pins}
 
     def start(self) -> None:
         """Begins to follow, in a thread of its own."""
@@ -64,14 +92,27 @@ class Follower:
         self._stop.set()
         if self._thread:
             self._thread.join(timeout=10)
+        self.router.stop()
+
+    def find(self, number: str) -> Handle | None:
+        """A version that is loaded, by its number: the one that serves, the one before it, one that is rolled out, or a pinned one."""
+        handle = self.handle
+        return handle if handle.number == number else self._loaded().get(number)
+
+    def served(self) -> list[str]:
+        """The numbers of the versions that ``find`` finds, in order."""
+        return sorted({self.handle.number, *self._loaded()}, key=int)
 
     def look(self) -> None:
         """One look at the pointer, and a swap if it moved. Never raises."""
         try:
-            champion = self._champion()
+            pointer = self._pointer()
+            champion = pointer.champion
             if not champion.version or champion.digest == self.handle.version.digest:
                 self._settle(champion.version or self.handle.version.version, "")
+                self.router.follow(pointer.rollout, self.handle)
                 return
+            self.router.pause()
             self.wanted = champion.version
             if self._failed[0] == champion.digest and monotonic() < self._failed[1]:
                 return
@@ -90,7 +131,30 @@ class Follower:
             _log.info("serving %s", handle.version.ref)
             self._settle(champion.version, "")
 
+    def _loaded(self) -> dict[str, Handle]:
+        live = self.router.live
+        candidate = live.candidate if live is not None else None
+        others = [*self._kept.values(), *([candidate] if candidate is not None else [])]
+        return self._pinned | {handle.number: handle for handle in others}
+
+    def _pin(self, number: int) -> Handle:
+        return self.find(str(number)) or self._load_version(number, read_version(self._bucket, self.model, number).digest)
+
+    def _load_previous(self) -> None:
+        """Makes the version before ready as well: it can be asked by its number, and a rollback is a step to it. Never raises."""
+        handle = self.handle
+        try:
+            previous = find_previous(self._bucket, self._pointer())
+            if previous is not None and previous.digest not in self._kept:
+                before = self._load_version(previous.version, previous.digest)
+                if self.handle is handle:
+                    self._kept = {before.version.digest: before, handle.version.digest: handle}
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it does not serve
+            _log.warning("the version before %s cannot be loaded: %s", handle.version.ref, error)
+
     def _follow(self) -> None:
+        if self._fixed is None:
+            self._load_previous()
         while not self._stop.wait(POLL_SECONDS):
             self.look()
 
@@ -99,21 +163,40 @@ class Follower:
             _log.warning("keeps serving %s: %s", self.handle.version.ref, problem)
         self.wanted, self.problem = wanted, problem
 
-    def _champion(self) -> Baseline:
-        return read_pointer(self._bucket, self.model).champion
+    def _pointer(self) -> Pointer:
+        return self._fixed or read_pointer(self._bucket, self.model)
 
     def _load(self, champion: Baseline) -> Handle:
-        handle = self._kept.get(champion.digest)
+        handle = self._kept.get(champion.digest) or self.router.find(champion.digest)
         if handle is None:
-            handle = load_handle(
-                self._bucket,
-                self.model,
-                champion.version,
-                champion.digest,
-                allow_code=self._allow_code,
-                signed_by=self._signed_by,
-            )
+            handle = self._load_version(champion.version, champion.digest)
         # The version before stays ready: a rollback is a step to it, and should not wait for a load.
         previous = getattr(self, "handle", handle)
         self._kept = {previous.version.digest: previous, champion.digest: handle}
         return handle
+
+    def _load_version(self, version: int, digest: str) -> Handle:
+        return load_handle(
+            self._bucket,
+            self.model,
+            version,
+            digest,
+            allow_code=self._allow_code,
+            signed_by=self._signed_by,
+            device=self._device,
+        )
+
+
+def find_previous(bucket: Bucket, pointer: Pointer) -> Baseline | None:
+    """The version that the champion took over from; None if it was the first, or took over from one that was rolled back."""
+    for _, entry in reversed(read_entries(bucket, pointer.model, after=max(0, pointer.head - _LOOK_BACK))):
+        if isinstance(entry.event, Promoted):
+            return entry.event.previous if entry.event.previous.version else None
+        if isinstance(entry.event, RolledBack):
+            return None
+    return None
+
+
+def _fixed_pointer(bucket: Bucket, model: str, version: int) -> Pointer:
+    champion = Baseline(version=version, digest=read_version(bucket, model, version).digest)
+    return Pointer(model=model, champion=champion, head=0, head_digest="")

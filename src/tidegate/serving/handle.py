@@ -8,27 +8,37 @@ from time import perf_counter
 
 from tidegate.errors import BadInputError, IntegrityError
 from tidegate.models import Predictor, load_version, read_version
+from tidegate.models.devices import Device, Placed
 from tidegate.models.signature import synthetic_row
 from tidegate.models.signing import TrustedKey
 from tidegate.records.model import ModelVersion, Signature
 from tidegate.store.ports import Bucket
 
-_SLOW_SECONDS = 0.002
+SLOW_SECONDS = 0.002
 _WARM_UPS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Handle:
-    """A version with its predictor. ``slow``: one row takes milliseconds, so it is never run on the event loop."""
+    """A version with its predictor. ``slow``: one row takes milliseconds, so it is not run on the event loop.
+
+    ``seconds``: what one row took when it was warmed.
+    """
 
     version: ModelVersion
     predictor: Predictor
     slow: bool
+    seconds: float = 1e-4
 
     @property
     def number(self) -> str:
         """The version's number as protocols write it."""
         return str(self.version.version)
+
+    @property
+    def placed(self) -> Placed:
+        """Where it computes."""
+        return getattr(self.predictor, "placed", Placed("cpu"))
 
     @property
     def signature(self) -> Signature:
@@ -37,7 +47,14 @@ class Handle:
 
 
 def load_handle(
-    bucket: Bucket, model: str, version: int, digest: str, *, allow_code: bool, signed_by: Sequence[TrustedKey] = ()
+    bucket: Bucket,
+    model: str,
+    version: int,
+    digest: str,
+    *,
+    allow_code: bool,
+    signed_by: Sequence[TrustedKey] = (),
+    device: Device = "auto",
 ) -> Handle:
     """Reads, checks, loads and warms a version. Errors: those of ``tidegate.models.load_package``.
 
@@ -45,8 +62,9 @@ def load_handle(
         IntegrityError: its outputs are not those of its signature.
     """
     found = read_version(bucket, model, version, digest)
-    predictor = load_version(bucket, found, allow_code=allow_code, signed_by=signed_by)
-    return Handle(found, predictor, slow=_warm(found, predictor) > _SLOW_SECONDS)
+    predictor = load_version(bucket, found, allow_code=allow_code, signed_by=signed_by, device=device)
+    seconds = _warm(found, predictor)
+    return Handle(found, predictor, slow=seconds > SLOW_SECONDS, seconds=seconds)
 
 
 def _warm(version: ModelVersion, predictor: Predictor) -> float:

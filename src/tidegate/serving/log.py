@@ -1,7 +1,7 @@
 """The prediction log's way out of the server: a bounded queue and one thread that writes.
 
 Nothing here ever blocks a response. When the queue is full, or the log cannot be written (a full disk), rows are
-dropped and counted.
+dropped and counted. The thread works on whole columns: what it does for a row in Python, the event loop has to wait for.
 """
 
 from __future__ import annotations
@@ -9,29 +9,33 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tidegate.errors import TidegateError
 from tidegate.frames import Columns
-from tidegate.records.serving import Prediction
+from tidegate.monitoring.prediction_log import PredictionColumns
 
 FLUSH_SECONDS = 1.0
 MAX_WAITING_ROWS = 100_000
+MAX_WAITING_BYTES = 128 * 1024 * 1024
 BATCH_ROWS = 20_000
 
 _log = logging.getLogger("tidegate.serving")
 
 
 class Served(NamedTuple):
-    """One answered request: its rows' ids, inputs and outputs, and when it was about, answered, and how long it took."""
+    """What one call of a model answered: inputs and outputs by name, and of each row its id, event time and seconds."""
 
     model: str
     version: int
     ids: list[str]
-    event_at: int
+    event_at: list[int]
     served_at: int
-    seconds: float
+    seconds: list[float]
     inputs: Columns
     outputs: Columns
 
@@ -40,19 +44,20 @@ class LogQueue:
     """Takes what was served and hands it on in batches.
 
     Args:
-        append: Writes predictions durably (``monitoring.PredictionLog.append``); called from one thread only.
-        max_waiting: Rows that may wait; more are dropped.
+        append: Writes predictions of one version durably (``monitoring.PredictionLog.append_columns``); called from one thread only.
+        max_waiting: Rows that may wait; more are dropped, as is what needs more than ``MAX_WAITING_BYTES``.
     """
 
-    def __init__(self, append: Callable[[list[Prediction]], None], *, max_waiting: int = MAX_WAITING_ROWS) -> None:
+    def __init__(self, append: Callable[[PredictionColumns], None], *, max_waiting: int = MAX_WAITING_ROWS) -> None:
         self.written = 0
         self.dropped = 0
         self.problem = ""
         """Why the last batch was not written; empty when it was."""
         self._append = append
         self._max_waiting = max_waiting
-        self._queue: deque[Served] = deque()
+        self._queue: deque[tuple[int, Served]] = deque()
         self._waiting = 0
+        self._bytes = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
@@ -64,16 +69,17 @@ class LogQueue:
         self._thread.start()
 
     def put(self, served: Served) -> bool:
-        """Queues a request's rows; False if they were dropped."""
-        rows = len(served.ids)
+        """Queues the rows of a call; False if they were dropped."""
+        rows, size = len(served.ids), _size(served.inputs)
         with self._lock:
-            if self._waiting + rows > self._max_waiting:
+            if self._waiting + rows > self._max_waiting or self._bytes + size > MAX_WAITING_BYTES:
                 self.dropped += rows
                 return False
+            before = self._waiting
             self._waiting += rows
-            self._queue.append(served)
-            waiting = self._waiting
-        if waiting >= BATCH_ROWS:
+            self._bytes += size
+            self._queue.append((size, served))
+        if before < BATCH_ROWS <= before + rows:
             self._wake.set()
         return True
 
@@ -85,28 +91,40 @@ class LogQueue:
             self._thread.join(timeout=30)
 
     def flush(self) -> None:
-        """Writes what waits now, in batches. Never raises."""
-        while batch := self._take():
-            try:
-                self._append([row for served in batch for row in predictions(served)])
-            except Exception as error:  # noqa: BLE001 - whatever the log does, serving goes on; the rows are counted as dropped
-                with self._lock:
-                    self.dropped += sum(len(served.ids) for served in batch)
-                problem = f"{error.what} [{error.code}]" if isinstance(error, TidegateError) else type(error).__name__
-                if problem != self.problem:
-                    _log.warning("the prediction log drops rows: %s", problem)
-                self.problem = problem
-            else:
-                self.written += sum(len(served.ids) for served in batch)
-                self.problem = ""
+        """Writes what waits now, in batches; what comes meanwhile waits for the next time, so that parts are few. Never raises."""
+        left = self._waiting
+        while left > 0 and (batch := self._take()):
+            left -= sum(len(served.ids) for served in batch)
+            versions: dict[tuple[str, int], list[Served]] = {}
+            for served in batch:
+                versions.setdefault((served.model, served.version), []).append(served)
+            for calls in versions.values():
+                self._hand_on(calls)
+
+    def _hand_on(self, calls: list[Served]) -> None:
+        rows = sum(len(served.ids) for served in calls)
+        try:
+            self._append(columns_of(calls))
+        except Exception as error:  # noqa: BLE001 - whatever the log does, serving goes on; the rows are counted as dropped
+            with self._lock:
+                self.dropped += rows
+            problem = f"{error.what} [{error.code}]" if isinstance(error, TidegateError) else type(error).__name__
+            if problem != self.problem:
+                _log.warning("the prediction log drops rows: %s", problem)
+            self.problem = problem
+        else:
+            self.written += rows
+            self.problem = ""
 
     def _take(self) -> list[Served]:
         batch: list[Served] = []
         rows = 0
         with self._lock:
             while self._queue and rows < BATCH_ROWS:
-                batch.append(self._queue.popleft())
-                rows += len(batch[-1].ids)
+                size, served = self._queue.popleft()
+                batch.append(served)
+                rows += len(served.ids)
+                self._bytes -= size
             self._waiting -= rows
         return batch
 
@@ -119,32 +137,39 @@ class LogQueue:
         self.flush()
 
 
-def predictions(served: Served) -> list[Prediction]:
-    """A request's rows as records; a matrix becomes one column ``NAME.0``, ``NAME.1``, ... each, a missing number None."""
-    inputs, outputs = _plain(served.inputs), _plain(served.outputs)
-    names, answers = list(inputs), list(outputs)
-    given = list(zip(*inputs.values(), strict=True))
-    found = list(zip(*outputs.values(), strict=True))
-    return [
-        Prediction(
-            id=row_id,
-            model=served.model,
-            version=served.version,
-            event_at=served.event_at,
-            served_at=served.served_at,
-            seconds=served.seconds,
-            inputs=dict(zip(names, given[row], strict=True)),
-            outputs=dict(zip(answers, found[row], strict=True)),
-        )
-        for row, row_id in enumerate(served.ids)
-    ]
+def columns_of(calls: Sequence[Served]) -> PredictionColumns:
+    """The rows of calls of one version, one after the other."""
+    first = calls[0]
+    return PredictionColumns(
+        first.model,
+        first.version,
+        list(chain.from_iterable(served.ids for served in calls)),
+        np.fromiter(chain.from_iterable(served.event_at for served in calls), dtype=np.int64),
+        np.repeat([served.served_at for served in calls], [len(served.ids) for served in calls]),
+        np.fromiter(chain.from_iterable(served.seconds for served in calls), dtype=np.float64),
+        _joined([served.inputs for served in calls]),
+        _joined([served.outputs for served in calls]),
+    )
 
 
-def _plain(columns: Columns) -> dict[str, list[Any]]:
-    plain: dict[str, list[Any]] = {}
-    for name, values in columns.items():
-        parts = {name: values} if values.ndim == 1 else {f"{name}.{place}": values[:, place] for place in range(values.shape[1])}
-        for part, column in parts.items():
-            numbers: list[Any] = column.tolist()
-            plain[part] = [None if number != number else number for number in numbers] if column.dtype.kind == "f" else numbers  # noqa: PLR0124 - NaN
-    return plain
+def _size(columns: Columns) -> int:
+    """Bytes that columns take, texts with what they say."""
+    size = 0
+    for values in columns.values():
+        size += values.nbytes
+        if values.dtype.kind == "O":
+            size += sum([len(text) for text in values.reshape(-1).tolist() if text is not None])
+    return size
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    return {name: _flat(np.concatenate([_rows(columns[name]) for columns in parts])) for name in parts[0]}
+
+
+def _rows(values: Any) -> Any:
+    """[n, k]: one value per row may be written as [n] in one request and as [n, 1] in the next."""
+    return values if values.ndim == 2 else values.reshape(len(values), -1)
+
+
+def _flat(values: Any) -> Any:
+    return values.reshape(-1) if values.shape[1] == 1 else values

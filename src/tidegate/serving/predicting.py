@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from time import perf_counter
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from tidegate.clock import Clock
 from tidegate.frames import Columns
-from tidegate.records.ids import new_id
+from tidegate.records.ids import new_id, new_ids
+from tidegate.records.policy import ServingPolicy
+from tidegate.serving.admission import Room, seconds_wanted
+from tidegate.serving.batching import Asking, Call, Line
 from tidegate.serving.handle import Handle
 from tidegate.serving.log import LogQueue, Served
 from tidegate.serving.metrics import Metrics
 from tidegate.serving.protocols.request import Request
+from tidegate.serving.rollout.router import Router
 
-_INLINE_ROWS = 256
-"""Requests with more rows are predicted beside the event loop, so that small ones do not wait for them."""
+_SLOW_CALLS = 4
+"""Slow models whose calls may run at the same time; each of them runs one at a time."""
 
 
 class Answered(NamedTuple):
@@ -30,27 +37,93 @@ class Answered(NamedTuple):
 class Predictions:
     """Asks models. One for a process; called on its event loop only."""
 
-    def __init__(self, log: LogQueue, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, log: LogQueue, metrics: Metrics, clock: Clock, policies: Mapping[str, ServingPolicy] | None = None
+    ) -> None:
+        self.begun: Callable[[], int] = int
+        """How many requests the server has begun and not answered, whether they have come here yet or not."""
         self._log = log
         self._metrics = metrics
         self._clock = clock
-        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
+        self._policies = policies or {}
+        self._beside = ThreadPoolExecutor(max_workers=_SLOW_CALLS, thread_name_prefix="predict")
+        self._rooms: dict[str, Room] = {}
+        self._lines: WeakKeyDictionary[Handle, Line] = WeakKeyDictionary()
 
-    async def answer(self, handle: Handle, request: Request, start: float) -> Answered:
-        """Predicts a request's rows on ``handle``. ``start`` is when it arrived, by ``perf_counter``.
+    async def answer(
+        self, handle: Handle, request: Request, start: float, router: Router | None = None, *, within: float = math.inf
+    ) -> Answered:
+        """Predicts a request's rows on ``handle``, or on the model that ``router`` picks while a rollout runs.
+
+        ``start`` is when the request arrived, by ``perf_counter``; ``within`` in how many seconds from then its answer is wanted,
+        unless its parameter ``timeout`` says so.
 
         Raises:
             BadInputError: the model refuses the rows.
+            OverloadedError: the answer would come too late.
+            UsageError: the parameter ``timeout`` is no time.
         """
-        if handle.slow or request.rows > _INLINE_ROWS:
-            outputs = await asyncio.get_running_loop().run_in_executor(self._beside, handle.predictor.predict, request.columns)
+        if request.parameters:
+            within = min(within, seconds_wanted(request.parameters.get("timeout"), 1e6))
+        asking = Asking(handle, request.columns, request.rows, start=start, due=start + within, event_at=request.event_at)
+        if router is not None and (live := router.live) is not None:
+
+            async def ask(model: Handle) -> Columns:  # on its own: a candidate that was not waited for may answer yet
+                nonlocal asking
+                asking = copy(asking)
+                return await self._ask(asking, model)
+
+            handle, outputs, evidence = await router.answer(live, handle, request, ask)
+            router.after(evidence, asking.ids, asking.served_at)
         else:
-            outputs = handle.predictor.predict(request.columns)
-        served_at = self._clock.now()
-        base = new_id(served_at)
-        ids = [base] if request.rows == 1 else [f"{base}-{row}" for row in range(request.rows)]
-        seconds = perf_counter() - start
-        self._metrics.answered(handle, seconds)
-        version, event_at = handle.version, request.event_at or served_at
-        self._log.put(Served(version.name, version.version, ids, event_at, served_at, seconds, request.columns, outputs))
-        return Answered(handle, outputs, ids)
+            outputs = await self._ask(asking, handle)
+        return Answered(handle, outputs, asking.ids)
+
+    def refuse_late(self, model: str, start: float, within: float) -> None:
+        """A first look at a request before it is decoded. Errors: those of ``Room.refuse_late``."""
+        room = self._rooms.get(model)
+        if room is not None and room.requests:
+            room.refuse_late(perf_counter() - start, within)
+
+    async def _ask(self, asking: Asking, handle: Handle) -> Columns:
+        asking.handle = handle
+        line = self._lines.get(handle) or self._line_of(handle)
+        if line.idle and self.begun() <= 1 and line.is_quick(asking.rows):  # nobody else is there: no need to wait for company
+            outputs = handle.predictor.predict(asking.columns)
+            self._note(Call([asking], asking.columns, outputs))
+            return outputs
+        return await line.ask(asking)
+
+    def _line_of(self, handle: Handle) -> Line:
+        name = handle.version.name
+        policy = self._policies.get(name) or ServingPolicy()
+        room = self._rooms.get(name)
+        if room is None:
+            self._rooms[name] = room = Room(name, max_rows=policy.max_rows, max_seconds=policy.max_wait_ms / 1e3)
+            self._metrics.watch(room)
+        line = Line(self._note, room=room, beside=self._beside, seconds=handle.seconds, together=policy.batching)
+        self._lines[handle] = line
+        return line
+
+    def _note(self, call: Call) -> None:
+        """Gives the rows of a call that ended well their ids, counts its requests and logs them."""
+        askings = call.askings
+        handle, version = askings[0].handle, askings[0].handle.version
+        served_at, now = self._clock.now(), perf_counter()
+        bases = [new_id(served_at)] if len(askings) == 1 else new_ids(served_at, len(askings))
+        ids: list[str] = []
+        event_at: list[int] = []
+        seconds: list[float] = []
+        for asking, base in zip(askings, bases, strict=True):
+            rows, taken = asking.rows, now - asking.start
+            asking.served_at = served_at
+            asking.ids = [base] if rows == 1 else [f"{base}-{row}" for row in range(rows)]
+            self._metrics.answered(handle, taken)
+            ids += asking.ids
+            if rows == 1:
+                event_at.append(asking.event_at or served_at)
+                seconds.append(taken)
+            else:
+                event_at += [asking.event_at or served_at] * rows
+                seconds += [taken] * rows
+        self._log.put(Served(version.name, version.version, ids, event_at, served_at, seconds, call.columns, call.outputs))

@@ -1,4 +1,4 @@
-"""Runs the serving application: one process, one port, one model that follows its pointer.
+"""Runs the serving application: one process, models that follow their pointers, HTTP on one port and gRPC, if wanted, on another.
 
 It needs the bucket alone. On SIGTERM it first says that it is not ready and asks clients to close, then stops
 accepting, finishes what it has begun, writes the prediction log out, and ends with 0.
@@ -6,13 +6,16 @@ accepting, finishes what it has begun, writes the prediction log out, and ends w
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
+import importlib
 import signal
 import socket
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from time import monotonic
 from typing import Any
@@ -21,6 +24,7 @@ from tidegate.clock import Clock
 from tidegate.errors import UnavailableError, UsageError, missing_extra
 from tidegate.models.signing import TrustedKey
 from tidegate.monitoring import PredictionLog
+from tidegate.monitoring.prediction_log import PredictionColumns
 from tidegate.records.policy import ServingPolicy
 from tidegate.store.ports import Bucket
 
@@ -28,8 +32,10 @@ try:
     import uvicorn
 
     from tidegate.serving.app import App
+    from tidegate.serving.connections import Connection, SlowClients
     from tidegate.serving.follow import Follower
     from tidegate.serving.log import LogQueue
+    from tidegate.serving.routes import VERTEX, Asked
 except ImportError as error:
     raise missing_extra("serving", error.name or "uvicorn", "serving a model") from None
 
@@ -38,41 +44,87 @@ GRACE_SECONDS = 0.5
 
 _DRAIN_SECONDS = 30
 _SWITCH_SECONDS = 0.001
+_LOOK_TICKS = 10  # of a tenth of a second
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A model to serve. ``version`` stands for the pointer if it is given; ``pins`` can be asked beside it, by their number."""
+
+    name: str
+    version: int = 0
+    pins: tuple[int, ...] = ()
+    policy: ServingPolicy = field(default_factory=ServingPolicy)
+    signed_by: tuple[TrustedKey, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a server listens. A port of 0 is a free one; without a ``grpc_port`` there is no gRPC.
+
+    ``health_path`` and ``predict_path`` are paths that Vertex AI chooses.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    grpc_port: int | None = None
+    health_path: str = ""
+    predict_path: str = ""
+
+    @property
+    def place(self) -> str:
+        """The host as addresses write it."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
+    def named(self) -> dict[str, Asked]:
+        """What is asked at the paths of Vertex AI."""
+        found = {self.health_path: Asked("ping"), self.predict_path: Asked("infer", protocol=VERTEX)}
+        return {path: asked for path, asked in found.items() if path}
 
 
 def serve(
     bucket: Bucket,
-    model: str,
+    offers: Sequence[Offer],
     *,
-    host: str = "127.0.0.1",
-    port: int = 8080,
+    address: Address | None = None,
     clock: Clock | None = None,
-    policy: ServingPolicy | None = None,
-    signed_by: Sequence[TrustedKey] = (),
     ready: Callable[[str], None],
 ) -> None:
-    """Serves ``model`` until SIGTERM or SIGINT. ``ready`` is called with one line once requests are answered.
+    """Serves models until SIGTERM or SIGINT. ``ready`` is called with one line once requests are answered.
 
     Raises:
-        UnavailableError: the port is taken or may not be used.
-        UsageError: the host is none of this machine's.
-        NotFoundError: nothing has been promoted, or the version that the pointer names is missing.
-        IntegrityError: that version was changed.
+        UnavailableError: a port is taken or may not be used, or an extra is not installed.
+        UsageError: the host is none of this machine's, or a model is offered twice.
+        NotFoundError: nothing has been promoted, or a version is missing.
+        IntegrityError: a version was changed.
         RefusedError: it runs code, or is not signed by one of the keys ``signed_by``, if there are any.
     """
     for module in ("httptools", "uvloop"):  # uvicorn loads them by name, and would tell it in the middle of the start
         if find_spec(module) is None:
             raise missing_extra("serving", module, "serving a model")
-    policy = policy or ServingPolicy()
-    listener = _listen(host, port)
+    address, clock = address or Address(), clock or Clock()
+    _check_names(offers)
+    listener = _listen(address.host, address.port)
+    followers: dict[str, Follower] = {}
     try:
-        follower = Follower(bucket, model, allow_code=policy.allow_code, signed_by=signed_by)
-        log = LogQueue(PredictionLog(bucket, model).append)
-        app = App({model: follower}, log, clock=clock or Clock(), policy=policy)
-        place = f"[{host}]" if ":" in host else host
-        address = f"http://{place}:{listener.getsockname()[1]}"
-        server = _Server(app, lambda: ready(f"serving {follower.handle.version.ref} on {address}"))
-        follower.start()
+        for offer in offers:
+            followers[offer.name] = Follower(
+                bucket,
+                offer.name,
+                allow_code=offer.policy.allow_code,
+                signed_by=offer.signed_by,
+                clock=clock,
+                version=offer.version,
+                pins=offer.pins,
+                device=offer.policy.device,
+            )
+        log = LogQueue(_appender(bucket, list(followers)))
+        policies = {offer.name: offer.policy for offer in offers}
+        app = App(followers, log, clock=clock, policies=policies, named=address.named)
+        server = _Server(app, address, listener, ready, max(policy.max_body_bytes for policy in policies.values()))
+        for follower in followers.values():
+            follower.start()
         log.start()
         # The event loop must not wait 5 ms (the default) until a thread that loads or writes gives the interpreter back.
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -82,20 +134,35 @@ def serve(
             server.run(sockets=[listener])
         finally:
             gc.unfreeze()
-            follower.stop()
+            for follower in followers.values():
+                follower.stop()
             log.stop()
     finally:
         listener.close()
 
 
+def _check_names(offers: Sequence[Offer]) -> None:
+    names = [offer.name for offer in offers]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not names or twice:
+        what = f"{twice[0]!r} is to be served twice" if twice else "no model is named"
+        raise UsageError("bad-models", what, fix="name every model once; further versions of it: --pin MODEL@N")
+
+
+def _appender(bucket: Bucket, names: Sequence[str]) -> Callable[[PredictionColumns], None]:
+    """Writes predictions to the log of their model."""
+    logs = {name: PredictionLog(bucket, name) for name in names}
+    return lambda served: logs[served.model].append_columns(served)
+
+
 class _Server(uvicorn.Server):
     """uvicorn, with an orderly end: it exits 0 on a signal, and drains before it stops accepting."""
 
-    def __init__(self, app: App, started: Callable[[], None]) -> None:
+    def __init__(self, app: App, address: Address, listener: socket.socket, ready: Callable[[str], None], max_bytes: int) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Connection,
                 loop="uvloop",
                 ws="none",
                 lifespan="off",
@@ -107,17 +174,39 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
         )
+        app.predictions.begun = self.server_state.tasks.__len__
         self._app = app
-        self._announce = started
+        self._address = address
+        self._port = listener.getsockname()[1]
+        self._ready = ready
+        self._max_bytes = max_bytes
+        self._grpc: Any = None
+        self._slow_clients = SlowClients()
         self._stop_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        address = self._address
+        where = f"http://{address.place}:{self._port}"
+        if address.grpc_port is not None:
+            door = importlib.import_module("tidegate.serving.rpc").GrpcDoor  # only now: it takes a tenth of a second
+            self._grpc = door(self._app, address.host, address.grpc_port, max_bytes=self._max_bytes)
+            where += f" and {self._grpc.address}"
+            await self._grpc.start()
         await super().startup(sockets=sockets)
-        self._announce()
+        served = ", ".join(follower.handle.version.ref for follower in self._app.models.followers.values())
+        self._ready(f"serving {served} on {where}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._grpc is None:
+            await super().shutdown(sockets=sockets)
+        else:
+            await asyncio.gather(super().shutdown(sockets=sockets), self._grpc.stop())
 
     async def on_tick(self, counter: int) -> bool:
         if self._stop_at and monotonic() >= self._stop_at:
             self.should_exit = True
+        if counter % _LOOK_TICKS == 0:
+            self._slow_clients.look(self.server_state.connections)
         return await super().on_tick(counter)
 
     @contextmanager

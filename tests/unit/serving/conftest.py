@@ -48,8 +48,8 @@ def shop(tmp_path, estimators, _stocked):
 def server(shop, tmp_path):
     started = []
 
-    def start(*extra):
-        started.append(Server(shop.root, *extra, folder=tmp_path))
+    def start(*extra, **more):
+        started.append(Server(shop.root, *extra, folder=tmp_path, **more))
         return started[-1]
 
     yield start

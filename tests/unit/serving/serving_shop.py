@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,7 +56,8 @@ class Shop:
     def app(self, *, append=lambda rows: None, **policy):
         follower = Follower(self.bucket, "delay")
         log = LogQueue(append)
-        return App({"delay": follower}, log, clock=Clock.replay(NOW), policy=ServingPolicy(**policy)), follower, log
+        app = App({"delay": follower}, log, clock=Clock.replay(NOW), policies={"delay": ServingPolicy(**policy)})
+        return app, follower, log
 
 
 def tensors(wind=(12.5,), seats=(100,), carrier=("UA",)):
@@ -69,7 +71,7 @@ def tensors(wind=(12.5,), seats=(100,), carrier=("UA",)):
 JSON = [(b"content-type", b"application/json")]
 
 
-def call(app, path, body=None, *, method=None, headers=JSON, pieces=None):
+def call(app, path, body=None, *, method=None, headers=JSON, pieces=None, query=b""):
     """One request straight into the application: status, headers, body."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
     waiting = list(pieces) if pieces is not None else [data]
@@ -92,6 +94,7 @@ def call(app, path, body=None, *, method=None, headers=JSON, pieces=None):
         "method": method or ("GET" if body is None and pieces is None else "POST"),
         "path": path,
         "headers": list(headers),
+        "query_string": query,
     }
     asyncio.run(app(scope, receive, send))
     if not sent:
@@ -102,7 +105,7 @@ def call(app, path, body=None, *, method=None, headers=JSON, pieces=None):
 class Server:
     """``tidegate serve`` as a process."""
 
-    def __init__(self, root: Path, *extra: str, folder: Path):
+    def __init__(self, root: Path, *extra: str, folder: Path, models=("delay",), environment=None):
         command = [
             sys.executable,
             "-X",
@@ -112,7 +115,7 @@ class Server:
             "-m",
             "tidegate",
             "serve",
-            "delay",
+            *models,
             "--port",
             "0",
             "--store",
@@ -120,12 +123,14 @@ class Server:
             *extra,
         ]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=dict(os.environ)
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=os.environ | (environment or {})
         )
         self.line = self.process.stdout.readline().strip()
         if not self.line:
             raise AssertionError(self.process.communicate()[1])
-        self.port = int(self.line.rpartition(":")[2])
+        ports = re.findall(r"(?:http|grpc)://[^ ]*:(\d+)", self.line)
+        self.port = int(ports[0])
+        self.grpc_port = int(ports[1]) if len(ports) > 1 else 0
 
     def get(self, path):
         return self.request("GET", path)

@@ -5,35 +5,35 @@ import threading
 import numpy as np
 
 from tidegate.errors import UnavailableError
-from tidegate.serving.log import LogQueue, Served, predictions
+from tidegate.serving import log as log_module
+from tidegate.serving.log import LogQueue, Served, columns_of
 
 
-def served(rows, first=0):
+def served(rows, first=0, version=3, **inputs):
     return Served(
-        "delay", 3, [f"id{first + row}" for row in range(rows)], 5, 7, 0.25,
-        {"wind": np.arange(rows) * 1.0, "carrier": np.array(["AA"] * rows, dtype=object)},
+        "delay", version, [f"id{first + row}" for row in range(rows)], [5] * rows, 7, [0.25] * rows,
+        {"wind": np.arange(rows) * 1.0, "carrier": np.array(["AA"] * rows, dtype=object)} | inputs,
         {"probability": np.full(rows, 0.5, dtype=np.float32)},
     )  # fmt: skip
 
 
-def test_rows_are_plain_and_a_matrix_has_a_column_each():
-    request = served(2)._replace(inputs={"X": np.array([[1.0, np.nan], [3.0, 4.0]])}, outputs={"label": np.array([0, 1])})
-    rows = predictions(request)
-    assert [row.inputs for row in rows] == [{"X.0": 1.0, "X.1": None}, {"X.0": 3.0, "X.1": 4.0}]
-    assert [row.outputs for row in rows] == [{"label": 0}, {"label": 1}]
-    assert (rows[1].id, rows[1].model, rows[1].version, rows[1].event_at, rows[1].served_at, rows[1].seconds) == (
-        "id1",
-        "delay",
-        3,
-        5,
-        7,
-        0.25,
-    )
+def test_calls_become_columns_one_after_the_other():
+    column = np.array([[4.0], [5.0], [6.0]])
+    columns = columns_of([served(2, X=np.array([[1.0, np.nan], [3.0, 4.0]])), served(3, 2, wind=column, X=np.ones((3, 2)))])
+    assert (columns.model, columns.version) == ("delay", 3)
+    assert columns.ids == [f"id{row}" for row in range(5)]
+    assert columns.event_at.tolist() == [5] * 5
+    assert columns.served_at.tolist() == [7] * 5
+    assert columns.seconds.tolist() == [0.25] * 5
+    assert columns.inputs["wind"].tolist() == [0.0, 1.0, 4.0, 5.0, 6.0]
+    assert columns.inputs["carrier"].tolist() == ["AA"] * 5
+    assert columns.inputs["X"].shape == (5, 2)
+    assert columns.outputs["probability"].shape == (5,)
 
 
 def test_a_full_queue_drops_with_a_count_and_never_waits():
     written = []
-    queue = LogQueue(written.extend, max_waiting=10)
+    queue = LogQueue(lambda part: written.extend(part.ids), max_waiting=10)
     assert [queue.put(served(4, place)) for place in (0, 4, 8)] == [True, True, False]
     assert queue.dropped == 4
     queue.flush()
@@ -41,13 +41,24 @@ def test_a_full_queue_drops_with_a_count_and_never_waits():
     assert queue.put(served(10))
 
 
+def test_what_waits_is_bounded_in_bytes_as_well(monkeypatch):
+    monkeypatch.setattr(log_module, "MAX_WAITING_BYTES", 10_000)
+    queue = LogQueue(lambda _part: None)
+    text = np.array(["x" * 4_000], dtype=object)
+    assert [queue.put(served(1, place, text=text)) for place in range(3)] == [True, True, False]
+    assert not queue.put(served(1, X=np.zeros((1, 2_000))))
+    queue.flush()
+    assert queue.put(served(1, text=text))
+    assert queue.dropped == 2
+
+
 def test_a_full_disk_drops_with_a_count_and_recovers():
     full, written = [True], []
 
-    def append(rows):
+    def append(part):
         if full[0]:
             raise UnavailableError("disk-full", "the disk is full")
-        written.extend(rows)
+        written.extend(part.ids)
 
     queue = LogQueue(append)
     queue.put(served(3))
@@ -60,17 +71,41 @@ def test_a_full_disk_drops_with_a_count_and_recovers():
     assert (queue.dropped, queue.written, len(written), queue.problem) == (3, 2, 2, "")
 
 
+def test_versions_are_written_apart():
+    parts = []
+    queue = LogQueue(parts.append)
+    for place, version in enumerate((3, 4, 3)):
+        queue.put(served(2, 2 * place, version=version))
+    queue.flush()
+    assert [(part.version, part.ids) for part in parts] == [(3, ["id0", "id1", "id4", "id5"]), (4, ["id2", "id3"])]
+
+
+def test_what_comes_while_it_writes_waits_for_the_next_time():
+    parts = []
+
+    def append(part):
+        parts.append(part.ids)
+        queue.put(served(1, 100 + len(parts)))
+
+    queue = LogQueue(append)
+    queue.put(served(2))
+    queue.flush()
+    assert parts == [["id0", "id1"]]
+    queue.flush()
+    assert parts[1:] == [["id101"]]
+
+
 def test_stopping_writes_what_waits():
     written, threads = [], set()
 
-    def append(rows):
+    def append(part):
         threads.add(threading.current_thread().name)
-        written.extend(rows)
+        written.extend(part.ids)
 
     queue = LogQueue(append)
     queue.start()
     for place in range(50):
         queue.put(served(2, place * 2))
     queue.stop()
-    assert [row.id for row in written] == [f"id{row}" for row in range(100)]
+    assert written == [f"id{row}" for row in range(100)]
     assert threads == {"prediction-log"}

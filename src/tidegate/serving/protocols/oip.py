@@ -1,6 +1,7 @@
-"""The Open Inference Protocol, version 2, REST with JSON tensors: bytes in, columns out, and back. No I/O.
+"""The Open Inference Protocol, version 2, over HTTP: JSON tensors, and the extensions for binary tensors and repositories. No I/O.
 
-Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md.
+Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md; for binary tensors,
+the extension binary_tensor_data as https://github.com/triton-inference-server/server describes it.
 """
 
 from __future__ import annotations
@@ -8,50 +9,21 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from tidegate.clock import parse_time
-from tidegate.errors import BadInputError, UsageError
+from tidegate.errors import BadInputError, TidegateError, UsageError
 from tidegate.frames import Columns
 from tidegate.models.signature import names_error
-from tidegate.records.model import DType, ModelVersion, Signature, Tensor
+from tidegate.records.model import ModelVersion, Signature, Tensor
 from tidegate.records.names import nearest
-from tidegate.serving.protocols.request import Request
+from tidegate.serving.protocols.port import JSON, Encoded, Headers, told, wrong_content_type
+from tidegate.serving.protocols.request import Request, read_event_time, rows_of
+from tidegate.serving.protocols.tensors import DATATYPES, bad_bytes, from_bytes, from_json, to_bytes
 
+EXTENSIONS = ["binary_tensor_data", "model_repository"]
+
+_LENGTH = b"inference-header-content-length"
 _Scalar = str | int | float | bool
-_DATATYPES: dict[DType, str] = {
-    "bool": "BOOL",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float32": "FP32",
-    "float64": "FP64",
-    "string": "BYTES",
-}
-_WHOLE = {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
-_ACCEPTED: dict[DType, set[str]] = {
-    "bool": {"BOOL"},
-    "int32": _WHOLE,
-    "int64": _WHOLE,
-    "float32": _WHOLE | {"FP16", "FP32", "FP64"},
-    "float64": _WHOLE | {"FP16", "FP32", "FP64"},
-    "string": {"BYTES"},
-}
-_ITEM: dict[DType, Any] = {
-    "bool": bool,
-    "int32": int,
-    "int64": int,
-    "float32": float | None,
-    "float64": float | None,
-    "string": str | None,
-}
-_FLAT: dict[DType, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(list[item]) for kind, item in _ITEM.items()}
-_NESTED: dict[DType, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(list[list[item]]) for kind, item in _ITEM.items()}
-_PARSED: dict[DType, Any] = {
-    "bool": np.bool_, "int32": np.int64, "int64": np.int64, "float32": np.float32, "float64": np.float64, "string": object
-}  # fmt: skip
-_LAST_TIME = 253_402_300_800_000_000  # the year 10000
 
 
 class _Input(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,7 +32,7 @@ class _Input(msgspec.Struct, forbid_unknown_fields=True):
     datatype: Literal[
         "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
     ]
-    data: msgspec.Raw
+    data: msgspec.Raw = msgspec.Raw(b"")
     parameters: dict[str, _Scalar] = {}
 
 
@@ -79,15 +51,67 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(_Request)
 
 
-def decode(body: bytes, signature: Signature, *, max_rows: int) -> Request:
-    """A predict request from its JSON.
+class OipProtocol:
+    """See ``HttpProtocol``."""
 
-    Raises:
-        UsageError: it is no JSON, or not a request of the protocol.
-        BadInputError: its tensors do not fit the signature.
-    """
+    slow_types: frozenset[bytes] = frozenset()
+
+    def decode(self, body: bytes, headers: Headers, signature: Signature, max_rows: int) -> Request:
+        length = headers.get(_LENGTH)
+        if length is None:
+            _check_type(headers)
+            request = _parsed(body)
+            columns = _columns(request.inputs, signature, {})
+        else:
+            head, rest = _split(memoryview(body), length)
+            request = _parsed(head)
+            columns = _columns(request.inputs, signature, _parts(request.inputs, rest))
+        wanted, binary = _wanted(request, signature)
+        parameters = request.parameters
+        at = read_event_time(parameters["event_time"]) if "event_time" in parameters else 0
+        return Request(request.id, columns, rows_of(columns, max_rows), at, wanted, parameters, {}, binary)
+
+    def encode(self, version: ModelVersion, request: Request, outputs: Columns, ids: list[str]) -> Encoded:
+        response: dict[str, Any] = {"model_name": version.name, "model_version": str(version.version)}
+        if request.id:
+            response["id"] = request.id
+        response["parameters"] = {"prediction_ids": ids}
+        tensors: list[dict[str, Any]] = []
+        parts: list[bytes] = []
+        for tensor in version.manifest.signature.outputs:
+            name = tensor.name
+            if request.outputs and name not in request.outputs:
+                continue
+            values = outputs[name]
+            shown: dict[str, Any] = {"name": name, "datatype": DATATYPES[tensor.dtype], "shape": values.shape}
+            if name in request.binary:
+                parts.append(to_bytes(values))
+                shown["parameters"] = {"binary_data_size": len(parts[-1])}
+            else:
+                shown["data"] = values.reshape(-1)
+            tensors.append(shown)
+        response["outputs"] = tensors
+        head = orjson.dumps(response, _listed, orjson.OPT_SERIALIZE_NUMPY)
+        if not parts:
+            return Encoded(head, [JSON])
+        kind = (b"content-type", b"application/octet-stream")
+        return Encoded(b"".join((head, *parts)), [kind, (_LENGTH, str(len(head)).encode())])
+
+    def refusal(self, error: TidegateError, status: int) -> bytes:  # noqa: ARG002 - the port's
+        return orjson.dumps({"error": told(error)})
+
+
+def _check_type(headers: Headers) -> None:
+    given = headers.get(b"content-type")
+    if given is not None and not given.lower().startswith((b"application/json", b"application/vnd.kserve")):
+        raise wrong_content_type(
+            given, "JSON tensors with Content-Type: application/json, or binary ones with their header's length"
+        )
+
+
+def _parsed(body: bytes | memoryview) -> _Request:
     try:
-        request = _DECODER.decode(body)
+        return _DECODER.decode(body)
     except msgspec.ValidationError as error:
         raise UsageError(
             "bad-request", f"the body is no inference request: {error}", fix="see docs/reference/serving-http.md for the body"
@@ -98,23 +122,35 @@ def decode(body: bytes, signature: Signature, *, max_rows: int) -> Request:
         raise UsageError(
             "bad-json", "the JSON is nested too deeply", fix="a tensor's data is a list, or a list of lists"
         ) from None
-    columns = _columns(request.inputs, signature)
-    rows = len(next(iter(columns.values()))) if columns else 0
-    if rows > max_rows:
-        raise BadInputError(
-            "too-many-rows",
-            f"the request has {rows} rows, {max_rows} are allowed",
-            fix="send several requests, or raise serving.max_rows",
-        )
-    wanted = [output.name for output in request.outputs]
-    known = [tensor.name for tensor in signature.outputs]
-    for name in wanted:
-        if name not in known:
-            raise BadInputError("unknown-output", f"the model has no output {name!r}", fix=nearest(name, known))
-    return Request(request.id, columns, rows, _event_time(request.parameters), wanted)
 
 
-def _columns(inputs: list[_Input], signature: Signature) -> Columns:
+def _split(body: memoryview, length: bytes) -> tuple[memoryview, memoryview]:
+    size = int(length) if length.isdigit() and len(length) < 12 else -1
+    if not 0 < size <= len(body):
+        raise bad_bytes(f"Inference-Header-Content-Length is {length[:20].decode('latin-1')!r}, the body has {len(body)} bytes")
+    return body[:size], body[size:]
+
+
+def _parts(inputs: list[_Input], rest: memoryview) -> dict[str, memoryview]:
+    """Each binary tensor's bytes, by its name. Together they are all of ``rest``."""
+    parts: dict[str, memoryview] = {}
+    place = 0
+    for tensor in inputs:
+        size = tensor.parameters.get("binary_data_size")
+        if size is None:
+            continue
+        if isinstance(size, (bool, str, float)) or size < 0 or place + size > len(rest):
+            raise bad_bytes(f"{tensor.name!r} says binary_data_size {str(size)[:30]}, {len(rest) - place} bytes are left")
+        if tensor.data:
+            raise bad_bytes(f"{tensor.name!r} has both data and binary_data_size")
+        parts[tensor.name] = rest[place : place + size]
+        place += size
+    if place != len(rest):
+        raise bad_bytes(f"{len(rest) - place} bytes of the body belong to no tensor")
+    return parts
+
+
+def _columns(inputs: list[_Input], signature: Signature, parts: dict[str, memoryview]) -> Columns:
     given = {tensor.name: tensor for tensor in inputs}
     if len(given) != len(inputs) or len(given) != len(signature.inputs):
         raise names_error(signature.input_names, [tensor.name for tensor in inputs])
@@ -123,100 +159,53 @@ def _columns(inputs: list[_Input], signature: Signature) -> Columns:
         found = given.get(tensor.name)
         if found is None:
             raise names_error(signature.input_names, list(given))
-        columns[tensor.name] = _values(found, tensor)
+        if found.data:
+            columns[tensor.name] = from_json(memoryview(found.data), tensor, found.shape, found.datatype)
+        elif tensor.name in parts:
+            columns[tensor.name] = from_bytes(parts[tensor.name], tensor, found.shape, found.datatype)
+        else:
+            raise _no_data(found)
     return columns
 
 
-def _values(found: _Input, tensor: Tensor) -> NDArray[Any]:
-    width, shape, kind = tensor.shape[1], found.shape, tensor.dtype
-    if found.datatype not in _ACCEPTED[kind]:
-        raise BadInputError(
-            "wrong-type", f"{tensor.name!r} is {_DATATYPES[kind]}, not {found.datatype}", fix=f"send it as {_DATATYPES[kind]}"
-        )
-    if not shape or shape[0] < 1 or (shape[1:] != [width] and not (width == 1 and len(shape) == 1)):
-        expected = f"[n, {width}]" if width > 1 else "[n] or [n, 1]"
-        raise BadInputError(
-            "wrong-shape",
-            f"{tensor.name!r} has shape {shape}, the model takes {expected}",
-            fix="n is the number of rows, 1 or more",
-        )
-    raw = memoryview(found.data)
-    nested = b"[" in bytes(raw[1:64]).lstrip()[:1]
-    try:
-        values: list[Any] = _NESTED[kind].decode(raw) if nested else _FLAT[kind].decode(raw)
-        if nested:
-            if any(len(row) != width for row in values):
-                raise _wrong_size(tensor, shape)
-            values = [value for row in values for value in row]
-        if len(values) != shape[0] * width:
-            raise _wrong_size(tensor, shape)
-        flat = np.array(values, dtype=_PARSED[kind])
-    except msgspec.ValidationError as error:
-        raise BadInputError(
-            "wrong-type",
-            f"{tensor.name!r} takes {_DATATYPES[kind]} values: {error}",
-            fix="null stands for a missing number or text",
-        ) from None
-    except UnicodeDecodeError as error:
-        raise BadInputError(
-            "wrong-type", f"{tensor.name!r} holds text that is not UTF-8: {error.reason}", fix="send UTF-8"
-        ) from None
-    except OverflowError:
-        raise BadInputError(
-            "wrong-type", f"{tensor.name!r} holds a number that does not fit into 64 bits", fix="check its unit"
-        ) from None
-    return flat if width == 1 else flat.reshape(-1, width)
+def _no_data(found: _Input) -> UsageError:
+    if "shared_memory_region" in found.parameters:
+        return UsageError("bad-request", f"{found.name!r} lies in shared memory, which is not served", fix="send its data")
+    why = "Inference-Header-Content-Length is missing" if "binary_data_size" in found.parameters else ""
+    return UsageError("bad-request", f"the tensor {found.name!r} has no data", why=why, fix="send data, or binary_data_size")
 
 
-def _wrong_size(tensor: Tensor, shape: list[int]) -> BadInputError:
-    return BadInputError(
-        "wrong-shape",
-        f"the data of {tensor.name!r} does not fill its shape {shape}",
-        fix="data is a list of all values, or of rows",
-    )
+def _wanted(request: _Request, signature: Signature) -> tuple[list[str], frozenset[str]]:
+    """The outputs to return, and which of them as bytes."""
+    everything = request.parameters.get("binary_data_output") is True if request.parameters else False
+    if not request.outputs:
+        return [], frozenset(tensor.name for tensor in signature.outputs) if everything else frozenset()
+    known = [tensor.name for tensor in signature.outputs]
+    for output in request.outputs:
+        if output.name not in known:
+            raise BadInputError("unknown-output", f"the model has no output {output.name!r}", fix=nearest(output.name, known))
+        if odd := {"classification", "shared_memory_region"} & output.parameters.keys():
+            raise UsageError("bad-request", f"the output parameter {min(odd)!r} is not served", fix="leave it out")
+    binary = {output.name for output in request.outputs if output.parameters.get("binary_data", everything) is True}
+    return [output.name for output in request.outputs], frozenset(binary)
 
 
-def _event_time(parameters: dict[str, _Scalar]) -> int:
-    given = parameters.get("event_time")
-    if given is None:
-        return 0
-    moment = parse_time(given) if isinstance(given, str) else given
-    if isinstance(moment, (bool, float)) or not 0 < moment < _LAST_TIME:
-        raise UsageError(
-            "bad-time",
-            f"parameters.event_time {given!r} is no time",
-            why="it is ISO 8601 text, or whole microseconds since 1970 UTC",
-            fix="write it like 2013-06-01T00:00:00Z",
-        )
-    return moment
+def _listed(values: Any) -> Any:
+    """What the encoder does not take by itself: text, and arrays that do not lie in one piece."""
+    return values.tolist()
 
 
-def encode(version: ModelVersion, request: Request, outputs: Columns, ids: list[str]) -> bytes:
-    """The response's JSON. ``ids`` are the predictions' ids, one per row."""
-    tensors = [
-        {
-            "name": tensor.name,
-            "datatype": _DATATYPES[tensor.dtype],
-            "shape": outputs[tensor.name].shape,
-            "data": outputs[tensor.name].reshape(-1),
-        }
-        for tensor in version.manifest.signature.outputs
-        if not request.outputs or tensor.name in request.outputs
-    ]
-    response: dict[str, Any] = {"model_name": version.name, "model_version": str(version.version)}
-    if request.id:
-        response["id"] = request.id
-    response["parameters"] = {"prediction_ids": ids}
-    response["outputs"] = tensors
-    return orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
+def server_metadata(version: str) -> dict[str, Any]:
+    """The answer to ``GET /v2``."""
+    return {"name": "tidegate", "version": version, "extensions": EXTENSIONS}
 
 
-def model_metadata(version: ModelVersion) -> dict[str, Any]:
-    """The answer to ``GET /v2/models/NAME``."""
+def model_metadata(version: ModelVersion, served: list[str]) -> dict[str, Any]:
+    """The answer to ``GET /v2/models/NAME``; ``served`` are the numbers of all its versions that can be asked here."""
     signature = version.manifest.signature
     return {
         "name": version.name,
-        "versions": [str(version.version)],
+        "versions": served,
         "platform": version.manifest.format,
         "inputs": [_described(tensor) for tensor in signature.inputs],
         "outputs": [_described(tensor) for tensor in signature.outputs],
@@ -224,4 +213,4 @@ def model_metadata(version: ModelVersion) -> dict[str, Any]:
 
 
 def _described(tensor: Tensor) -> dict[str, Any]:
-    return {"name": tensor.name, "datatype": _DATATYPES[tensor.dtype], "shape": tensor.shape}
+    return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": tensor.shape}

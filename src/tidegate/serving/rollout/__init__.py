@@ -11,20 +11,16 @@ from typing import TYPE_CHECKING
 from tidegate.lazy import exports
 
 if TYPE_CHECKING:
-    from tidegate.serving.rollout.analysis import analysis
     from tidegate.serving.rollout.controller import Controller, RolloutPlan
-    from tidegate.serving.rollout.decide import decide
     from tidegate.serving.rollout.evidence import Evidence, read_evidence
     from tidegate.serving.rollout.router import Router
 
-__all__ = ["Controller", "Evidence", "RolloutPlan", "Router", "analysis", "decide", "read_evidence"]
+__all__ = ["Controller", "Evidence", "RolloutPlan", "Router", "read_evidence"]
 
 __getattr__, __dir__ = exports(
     __name__,
     {
-        "analysis": ["analysis"],
         "controller": ["Controller", "RolloutPlan"],
-        "decide": ["decide"],
         "evidence": ["Evidence", "read_evidence"],
         "router": ["Router"],
     },

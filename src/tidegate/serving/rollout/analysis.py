@@ -17,17 +17,34 @@ OLDEST = 10 * MINUTE
 """A look older than this says nothing about now."""
 
 
-def analysis(model: str, rollout: Rollout | None, look: Look | None, *, now: int) -> dict[str, Any]:
-    """The document for a running rollout and its newest look, as plain values fit for JSON."""
+def analysis(
+    model: str, rollout: Rollout | None, look: Look | None, *, runs: bool, now: int, step: int | None = None
+) -> dict[str, Any]:
+    """The document about a rollout and its newest look, as plain values fit for JSON.
+
+    Args:
+        model: The model's name.
+        rollout: The rollout that runs, or the last one that did; None: this process knows of none.
+        look: The newest look at it.
+        runs: Whether it runs still.
+        now: Microseconds UTC.
+        step: Whoever asks about one step gets success once the rollout has left it for the next; None: the present one.
+    """
     if rollout is None:
         return _document(model, 0, "inconclusive", "no rollout runs", None)
+    version = rollout.version
     if look is None or look.rollout != rollout.seq:
-        return _document(model, rollout.version, "inconclusive", "nobody has looked yet: tidegate tick", None)
+        return _document(model, version, "inconclusive", "nobody has looked yet: tidegate tick", None)
+    if not runs:
+        found = verdict(look) if look.action == "stop" else "inconclusive"
+        return _document(model, version, found, f"the rollout is over: {look.sentence}", look)
     if now - look.at > OLDEST:
-        return _document(
-            model, rollout.version, "inconclusive", f"the newest look is of {format_time(look.at)}: tidegate tick", look
-        )
-    return _document(model, rollout.version, verdict(look), look.sentence, look)
+        return _document(model, version, "inconclusive", f"the newest look is of {format_time(look.at)}: tidegate tick", look)
+    if step is not None and rollout.step > step and verdict(look) != "failure":
+        return _document(model, version, "success", f"step {step} is over: every condition held", look)
+    if look.step != rollout.step and verdict(look) != "failure":
+        return _document(model, version, "inconclusive", "nobody has looked at this step yet: tidegate tick", look)
+    return _document(model, version, verdict(look), look.sentence, look)
 
 
 def verdict(look: Look) -> str:

@@ -12,11 +12,11 @@ from functools import partial
 import msgspec
 
 from tidegate.clock import Clock, parse_duration
-from tidegate.errors import ConflictError, NotFoundError
+from tidegate.errors import ConflictError, NotFoundError, RefusedError
 from tidegate.models import read_version
 from tidegate.records.ledger import LedgerEntry, Outcome, Rollout, RolloutMoved, RolloutStopped
 from tidegate.records.model import ModelVersion
-from tidegate.records.policy import ModelPolicy, ReleasePolicy
+from tidegate.records.policy import ModelPolicy
 from tidegate.records.receipt import Baseline
 from tidegate.records.rollout import Look, RolloutPolicy, check_rollout
 from tidegate.release import Release
@@ -80,11 +80,9 @@ class Controller:
             )
             check_inputs(theirs.manifest.signature, ours.manifest.signature, ours.ref)
         plan = msgspec.structs.replace(policy.rollout, steps=policy.rollout.shares)
-        self._release.rollouts.start(model, version, policy=policy.release, plan=msgspec.to_builtins(plan))
+        self._release.rollouts.start(model, version, policy=policy, plan=msgspec.to_builtins(plan))
         if plan.steps[0]:
-            self._release.rollouts.move(
-                model, version, policy=policy.release, step=0, share=plan.steps[0], reason="the first step"
-            )
+            self._release.rollouts.move(model, version, policy=policy, step=0, share=plan.steps[0], reason="the first step")
         return self._running(model)
 
     def plan(self, model: str) -> RolloutPlan | None:
@@ -102,7 +100,7 @@ class Controller:
         look = decide(model, rollout, plan, evidence, task=champion.manifest.task, now=self._clock.now())
         return RolloutPlan(rollout, look, _event(rollout, plan, look))
 
-    def apply(self, plan: RolloutPlan, *, policy: ReleasePolicy) -> LedgerEntry | None:
+    def apply(self, plan: RolloutPlan, *, policy: ModelPolicy) -> LedgerEntry | None:
         """Writes down the look, and moves or stops the rollout as it says. None if nothing moves.
 
         Raises:
@@ -119,19 +117,22 @@ class Controller:
             return move(step=event.step, share=event.share, reason=event.reason)
         return None
 
-    def tick(self, model: str, *, policy: ReleasePolicy) -> RolloutPlan | None:
-        """Looks and applies, once; None if no rollout runs. Safe to repeat. Errors: those of ``plan`` and ``apply``.
+    def tick(self, model: str, *, policy: ModelPolicy) -> Look | None:
+        """Looks and applies, once; None if no rollout runs. Safe to repeat. Errors: those of ``plan``.
 
-        Where somebody else was faster, there is nothing left to do.
+        Where somebody else was faster there is nothing left to do, and where a rule forbids to grow it stays as it is, watched.
         """
         plan = self.plan(model)
-        if plan is not None:
-            try:
-                self.apply(plan, policy=policy)
-            except ConflictError as error:
-                if error.code not in {"rollout-moved", "no-rollout"}:
-                    raise
-        return plan
+        if plan is None:
+            return None
+        try:
+            self.apply(plan, policy=policy)
+        except ConflictError as error:
+            if error.code not in {"rollout-moved", "no-rollout"}:
+                raise
+        except RefusedError as error:
+            return msgspec.structs.replace(plan.look, action="continue", sentence=f"it may not grow: {error.what}")
+        return plan.look
 
     def stop(self, model: str, *, reason: str) -> LedgerEntry:
         """Ends the running rollout: the champion answers everything again, within the time in which servers poll.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tidegate import digest
+from tidegate import digest as digests
 from tidegate.errors import ConflictError, IntegrityError
 from tidegate.records.rollout import Look
 from tidegate.serving.rollout.pairs import folder
@@ -41,7 +42,7 @@ def find_look(bucket: Bucket, model: str, rollout: int) -> Look | None:
     if kept is None:
         return None
     try:
-        return msgspec.json.decode(kept.data, type=Look)
+        return digests.parsed(kept.data, Look)
     except msgspec.MsgspecError as error:
         raise IntegrityError(
             "look-damaged", f"{key} is no look", why=str(error)[:200], fix="tidegate tick writes it again"
@@ -50,6 +51,6 @@ def find_look(bucket: Bucket, model: str, rollout: int) -> Look | None:
 
 def _is_newer(data: bytes, look: Look) -> bool:
     try:
-        return msgspec.json.decode(data, type=Look).at > look.at
+        return digests.parsed(data, Look).at > look.at
     except msgspec.MsgspecError:
         return False

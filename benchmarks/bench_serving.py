@@ -1,0 +1,386 @@
+"""Predictions over HTTP, the same models behind every server: one core for the server, wrk on the other, one row a request.
+
+Prediction log and metrics of ours are on. Medians of several short runs. Which peers there are is told by ``tools/peers serving mlflow3``:
+MLflow's scoring server, MLServer, BentoML with adaptive batching, and what one writes by hand: FastAPI, pydantic and ONNX Runtime.
+
+- log: the same requests to a server whose prediction log throws everything away; the difference is what the log costs.
+- overload: a model that stays native, three times as many requests (of 32 rows) a second as it can answer, each wanted within half a second.
+- swaps: two versions promoted in turn while wrk asks; every one of them is served before the next one comes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from measure import Row, spread, time_in_turn
+from peers import find_peer, free_port, memory_mb
+
+PROGRAMS = Path(__file__).parent / "programs"
+sys.path.insert(0, str(PROGRAMS))
+
+SECONDS = 5
+RUNS = 5
+SWAPS = 1_000
+PEERS = ("mlflow", "mlserver", "bentoml", "fastapi")
+_TIMEOUT = 0.5
+_PATIENCE = 120
+
+
+def measure() -> list[Row]:
+    """The rows of the issue's table."""
+    if not shutil.which("wrk") or not shutil.which("taskset"):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "store"
+        sizes = _stock(store)
+        rows = _throughput(store, Path(folder))
+        rows += _log_cost(store, Path(folder))
+        rows += _decode()
+        rows += _start(store, sizes)
+        rows += _overload(store, Path(folder))
+        return rows + _swaps(store, Path(folder))
+
+
+def _stock(store: Path) -> dict[str, float]:
+    """A store with the models, the first version of each promoted; their megabytes by name."""
+    from serving_models import fitted
+
+    from tidegate.clock import Clock
+    from tidegate.models import Candidate, Models
+    from tidegate.store import open_store
+
+    models = Models((opened := open_store(store)).bucket, opened.catalog, Clock())
+    sizes: dict[str, float] = {}
+    for name in ("forest", "boosted", "native"):
+        for seed in (0, 1) if name == "forest" else (0,):
+            estimator, table, task = fitted(name, seed)
+            version = models.register(Candidate(name, estimator, table, task))
+            if version.version == 1:
+                _promote(store, name, version.version, version.digest)
+            sizes[name] = version.manifest.size / 1e6
+    return sizes
+
+
+def _promote(store: Path, name: str, number: int, digest: str) -> None:
+    from tidegate.clock import Clock
+    from tidegate.records.ledger import Promoted
+    from tidegate.records.receipt import Baseline
+    from tidegate.release.ledger import append
+    from tidegate.store.bucket import open_bucket
+
+    event = Promoted(version=number, digest=digest, receipt="benchmark", previous=Baseline())
+    append(open_bucket(store), name, lambda _state: event, clock=Clock(), actor="benchmark")
+
+
+def _body(peer: str, name: str, folder: Path) -> Path:
+    from serving_models import rows
+
+    row = rows(10 if name == "boosted" else 20)[0].tolist()
+    count = 32 if name == "native" else 1
+    tensor = {"name": "X", "shape": [count, len(row)], "datatype": "FP64", "data": row * count}
+    value = {"mlflow": {"inputs": [row]}, "bentoml": {"rows": [row]}}.get(peer, {"inputs": [tensor]})
+    path = folder / f"{peer}-{name}.json"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def _tidegate(store: Path, port: int, *names: str, program: tuple[str, ...] = ("-m", "tidegate")) -> list[str]:
+    return [sys.executable, *program, "serve", *names, "--port", str(port), "--store", str(store)]
+
+
+@contextmanager
+def _running(command: list[str], port: int, health: str, folder: Path, **environment: str) -> Generator[subprocess.Popen[bytes]]:
+    """A server on the first core that answers; it is stopped at the end."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | environment
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": (folder / "server.log").open("wb")}
+    with quiet["stderr"], subprocess.Popen(["taskset", "-c", "0", *command], cwd=folder, env=kept, **quiet) as process:
+        try:
+            start = time.perf_counter()
+            while not _answers(port, health):
+                if process.poll() is not None or time.perf_counter() - start > _PATIENCE:
+                    told = (folder / "server.log").read_text(encoding="utf-8", errors="replace")
+                    raise RuntimeError(f"{command[:6]} did not start: {told[-1500:]}")
+                time.sleep(0.01)
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _peer(peer: str, name: str, folder: Path) -> Generator[tuple[int, str]]:
+    """A peer's server with the model: its port and the path that predicts."""
+    python, port = str(find_peer(peer)), free_port()
+    place = folder / f"{peer}-{name}"
+    path = {"PATH": f"{Path(python).parent}:{os.environ['PATH']}", "PYTHONPATH": str(PROGRAMS)}
+    one = {"OMP_NUM_THREADS": "1", "MODEL": name, "BENTOML_DO_NOT_TRACK": "true"} | path
+    if peer == "mlflow":
+        subprocess.run(
+            [python, str(PROGRAMS / "save_mlflow.py"), name, str(place)], check=True, capture_output=True, env=os.environ | one
+        )
+        local = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command, health, predict = [python, "-m", "mlflow", "models", "serve", "-m", str(place), *local], "/ping", "/invocations"
+    elif peer == "mlserver":
+        subprocess.run([python, str(PROGRAMS / "save_mlserver.py"), name, str(place), str(port)], check=True, capture_output=True)
+        command = [str(Path(python).parent / "mlserver"), "start", str(place)]
+        health, predict = f"/v2/models/{name}/ready", f"/v2/models/{name}/infer"
+    elif peer == "bentoml":
+        command = [
+            str(Path(python).parent / "bentoml"),
+            "serve",
+            "serve_bentoml:Service",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
+        command, health, predict = [*command, "--working-dir", str(PROGRAMS)], "/readyz", "/predict"
+    else:
+        command, health, predict = [python, str(PROGRAMS / "serve_fastapi.py"), name, str(port)], "/health", "/predict"
+    with _running(command, port, health, folder, **one):
+        yield port, predict
+
+
+def _servers(store: Path, folder: Path, name: str) -> Iterator[tuple[str, int, str]]:
+    """Every server with the model, ours first, one at a time: who it is, its port and its path."""
+    port = free_port()
+    with _running(_tidegate(store, port, name), port, "/v2/health/ready", folder):
+        yield "tidegate", port, f"/v2/models/{name}/infer"
+    for peer in PEERS:
+        if find_peer(peer):
+            with _peer(peer, name, folder) as (its_port, path):
+                yield peer, its_port, path
+
+
+def _wrk(port: int, path: str, body: Path, connections: int, seconds: int) -> dict[str, float]:
+    """One run: requests a second, p50 and p99 in milliseconds, and how many were not answered with 200."""
+    command = [
+        "taskset",
+        "-c",
+        "1",
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--latency",
+        "-s",
+        str(PROGRAMS / "post.lua"),
+    ]
+    told = subprocess.run(
+        [*command, f"http://127.0.0.1:{port}{path}", "--", str(body)], capture_output=True, text=True, check=True
+    ).stdout
+    return _told(told)
+
+
+def _told(text: str) -> dict[str, float]:
+    bad = [int(each) for each in re.findall(r"Non-2xx or 3xx responses: (\d+)", text)]
+    errors = [int(each) for line in re.findall(r"Socket errors: (.*)", text) for each in re.findall(r"\d+", line)]
+    found = {f"p{name}": _millis(taken) for name, taken in re.findall(r"\b(50|99)%\s+(\S+)", text)}
+    rate = float(re.findall(r"Requests/sec:\s+([\d.]+)", text)[0])
+    return found | {"rate": rate, "failed": float(sum(bad) + sum(errors))}
+
+
+def _millis(text: str) -> float:
+    found = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text)
+    if found is None:  # nothing was answered in the run
+        return float("inf")
+    number, unit = found.groups()
+    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[unit]
+
+
+def _runs(port: int, path: str, body: Path, connections: int) -> dict[str, list[float]]:
+    _wrk(port, path, body, connections, 1)
+    runs = [_wrk(port, path, body, connections, SECONDS) for _ in range(RUNS)]
+    return {key: [run[key] for run in runs] for key in runs[0]}
+
+
+def _throughput(store: Path, folder: Path) -> list[Row]:
+    rows: list[Row] = []
+    for who, port, path in _servers(store, folder, "forest"):
+        ours, body = who == "tidegate", _body(who, "forest", folder)
+        rows.append(_row("forest of 100, 32 connections", who, _runs(port, path, body, 32), 15_000 if ours else 0))
+        rows.append(_latency("forest of 100, 32 connections, p99", who, rows[-1], 5.0 if ours else None))
+        one = _runs(port, path, body, 1)
+        rows.append(
+            Row(
+                f"forest of 100, one connection, p50: {who}",
+                statistics.median(one["p50"]),
+                "ms",
+                _spread(one["p50"]),
+                0.25 if ours else None,
+            )
+        )
+    for who, port, path in _servers(store, folder, "boosted"):
+        runs = _runs(port, path, _body(who, "boosted", folder), 8)
+        rows.append(_row("gradient boosting, 8 connections", who, runs, 8_000 if who == "tidegate" else 0))
+    return rows
+
+
+_P99: dict[str, list[float]] = {}
+
+
+def _row(what: str, who: str, runs: dict[str, list[float]], promised: float) -> Row:
+    rate, failed = statistics.median(runs["rate"]), sum(runs["failed"])
+    _P99[f"{what}: {who}"] = runs["p99"]
+    note = f"{rate:,.0f}/s" + (f", {failed:.0f} FAILED" if failed else "")
+    times = [1e6 / each for each in runs["rate"]]
+    return Row(f"{what}: {who}", 1e6 / rate, "us/request", _spread(times), 1e6 / promised if promised else None, note)
+
+
+def _latency(what: str, who: str, row: Row, budget: float | None) -> Row:
+    values = _P99[row.name]
+    return Row(f"{what}: {who}", statistics.median(values), "ms", _spread(values), budget)
+
+
+def _spread(values: list[float]) -> str:
+    return spread(values) if len(values) > 1 else ""
+
+
+def _log_cost(store: Path, folder: Path) -> list[Row]:
+    """The same requests with the log and without it, in turn."""
+    body = _body("tidegate", "forest", folder)
+    rates: dict[str, list[float]] = {"with": [], "without": []}
+    for _ in range(RUNS):
+        for which, program in (("with", ("-m", "tidegate")), ("without", (str(PROGRAMS / "serve_unlogged.py"),))):
+            port = free_port()
+            command = _tidegate(store, port, "forest", program=program)
+            with _running(command, port, "/v2/health/ready", folder):
+                _wrk(port, "/v2/models/forest/infer", body, 32, 1)
+                rates[which].append(_wrk(port, "/v2/models/forest/infer", body, 32, SECONDS)["rate"])
+    cost = 100 * (1 - statistics.median(rates["with"]) / statistics.median(rates["without"]))
+    return [
+        Row("prediction log, share of throughput: tidegate", cost, "%", "", 5.0, "its profiles are made from the log, elsewhere")
+    ]
+
+
+def _decode() -> list[Row]:
+    """100,000 numbers in one request."""
+    from tidegate.records.model import Signature, Tensor
+    from tidegate.serving.protocols.oip import OipProtocol
+
+    values = np.random.default_rng(0).normal(size=(1000, 100)).astype(np.float32)
+    signature = Signature(inputs=[Tensor(name="X", dtype="float32", shape=[-1, 100])], outputs=[])
+    tensor: dict[str, Any] = {"name": "X", "shape": [1000, 100], "datatype": "FP32"}
+    as_json = json.dumps({"inputs": [tensor | {"data": values.reshape(-1).tolist()}]}).encode()
+    head = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": values.nbytes}}]}).encode()
+    binary, headers = head + values.tobytes(), {b"inference-header-content-length": str(len(head)).encode()}
+    protocol = OipProtocol()
+    seconds = time_in_turn(
+        {
+            "binary: tidegate": lambda: protocol.decode(binary, headers, signature, 10_000),
+            "JSON: tidegate": lambda: protocol.decode(as_json, {}, signature, 10_000),
+            "JSON: json and numpy": lambda: np.array(json.loads(as_json)["inputs"][0]["data"], dtype=np.float32),
+        },
+        rounds=15,
+    )
+    return [
+        Row(
+            f"100,000 floats decoded, {name}", statistics.median(times) * 1e3, "ms", spread(times, scale=1e3),
+            1.0 if name.startswith("binary") else None,
+        )
+        for name, times in seconds.items()
+    ]  # fmt: skip
+
+
+def _start(store: Path, sizes: dict[str, float]) -> list[Row]:
+    seconds: list[float] = []
+    memory: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(RUNS):
+            port = free_port()
+            start = time.perf_counter()
+            with _running(_tidegate(store, port, "forest"), port, "/v2/health/ready", Path(folder)) as process:
+                seconds.append(time.perf_counter() - start)
+                _wrk(port, "/v2/models/forest/infer", _body("tidegate", "forest", Path(folder)), 8, 2)
+                memory.append(memory_mb(process.pid) - sizes["forest"])
+    return [
+        Row("start to ready: tidegate", statistics.median(seconds), "s", _spread(seconds), 1.5),
+        Row("memory without the model, after a load: tidegate", statistics.median(memory), "MB", _spread(memory), 150.0, "PSS"),
+    ]
+
+
+def _overload(store: Path, folder: Path) -> list[Row]:
+    body, port, path = _body("tidegate", "native", folder), free_port(), "/v2/models/native/infer"
+    with _running(_tidegate(store, port, "native"), port, "/v2/health/ready", folder):
+        _wrk(port, path, body, 64, 2)
+        peak = statistics.median([_wrk(port, path, body, 64, SECONDS)["rate"] for _ in range(3)])
+        loop = ["taskset", "-c", "1", sys.executable, str(PROGRAMS / "open_loop.py"), str(port), path, str(body)]
+        told = subprocess.run(
+            [*loop, str(3 * peak), str(2 * SECONDS), str(_TIMEOUT)], capture_output=True, text=True, check=True
+        ).stdout
+    counts: dict[str, int] = json.loads(told)
+    good = counts["good"] / (2 * SECONDS)
+    note = f"{good:,.0f}/s of {peak:,.0f}/s; " + ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    return [
+        Row("overload 3x, goodput lost: tidegate", 100 * max(0.0, 1 - good / peak), "%", "", 10.0, note),
+        Row("overload 3x, without an answer: tidegate", float(counts["unanswered"] + counts["odd"]), "requests", "", 0.0),
+    ]
+
+
+def _swaps(store: Path, folder: Path) -> list[Row]:
+    from tidegate.models import read_version
+    from tidegate.store.bucket import open_bucket
+
+    bucket = open_bucket(store)
+    versions = [read_version(bucket, "forest", number) for number in (2, 1)]
+    body, port, path = _body("tidegate", "forest", folder), free_port(), "/v2/models/forest/infer"
+    with _running(_tidegate(store, port, "forest"), port, "/v2/health/ready", folder):
+        command = ["taskset", "-c", "1", "wrk", "-t1", "-c8", "-d3600s", "--latency", "-s", str(PROGRAMS / "post.lua")]
+        load = subprocess.Popen([*command, f"http://127.0.0.1:{port}{path}", "--", str(body)], stdout=subprocess.PIPE, text=True)
+        try:
+            for swap in range(SWAPS):
+                version = versions[swap % 2]
+                _promote(store, "forest", version.version, version.digest)
+                while _serves(port) != version.version:
+                    time.sleep(0.02)
+        finally:
+            load.send_signal(signal.SIGINT)
+            told = _told(load.communicate()[0])
+    return [
+        Row(
+            f"{SWAPS:,} swaps under load, failed requests: tidegate",
+            told["failed"],
+            "requests",
+            "",
+            0.0,
+            f"{told['rate']:,.0f}/s",
+        )
+    ]
+
+
+def _serves(port: int) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/health")
+    found = json.loads(connection.getresponse().read())["models"][0]["version"]
+    connection.close()
+    return int(found)
