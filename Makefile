@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation
 export PYTHON
+# Without .pyc files each of the many short processes of tests and demo compiles again what it imports: 1 to 2 s of CPU.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-slow check unit bench simulate lock reference setup setup-test clean
 
@@ -30,15 +32,15 @@ check: $(VENV)/.test ## lint alone: style, format, layers, types, spelling
 	@$(BIN)/pyright
 	@$(BIN)/codespell src docs benchmarks tools Makefile *.md
 
-unit: $(VENV)/.test ## the fast tests with coverage (ARGS="tests/unit/gate -x" for a part of them)
+unit: $(VENV)/.test ## the fast tests with coverage, on every core (ARGS="tests/unit/gate -x" for a part of them)
 	@mkdir -p build
-	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term $(ARGS) | tee build/pytest.log
+	@$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist worksteal --cov --cov-report=term $(ARGS) | tee build/pytest.log
 
 test-slow: $(VENV)/.test ## the proofs that take minutes
 	@$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
 
 bench: $(VENV)/.test ## measures, prints a table, writes benchmarks/RESULTS.md
-	@tools/peers mlflow3 trackers gate
+	@tools/peers mlflow3 trackers gate serving
 	@tools/debian-packages wrk
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
@@ -70,6 +72,7 @@ $(VENV)/.demo: $(VENV)/.bootstrap requirements/demo.txt pyproject.toml
 $(VENV)/.test: $(VENV)/.bootstrap requirements/test.txt requirements/peers-mlflow2.txt requirements/peers-mlflow3.txt pyproject.toml tools/browser tools/object-store tools/peers
 	@tools/browser
 	@tools/object-store
+	@tools/debian-packages docker-registry skopeo
 	@tools/peers
 	@echo "Installing the locked dependencies of the tests"
 	@$(INSTALL) --require-hashes --requirement requirements/test.txt

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from tidegate.features import FeatureView, latest, point_in_time, window
     from tidegate.frames import connect, relation
     from tidegate.gate import check
-    from tidegate.models import Candidate
+    from tidegate.models import Candidate, PythonModel
     from tidegate.pipelines import Dataset, File, pipeline, step
-    from tidegate.workspace import Workspace, autolog, open_workspace, run
+    from tidegate.recording import autolog, run
+    from tidegate.workspace import Workspace, open_workspace
 
 __all__ = [
     "ApprovalMissing",
@@ -49,6 +50,7 @@ __all__ = [
     "File",
     "IntegrityError",
     "NotFoundError",
+    "PythonModel",
     "RefusedError",
     "TidegateError",
     "UnavailableError",
@@ -85,8 +87,9 @@ __getattr__, __dir__ = exports(
         "features": ["FeatureView", "latest", "point_in_time", "window"],
         "frames": ["connect", "relation"],
         "gate": ["check"],
-        "models": ["Candidate"],
+        "models": ["Candidate", "PythonModel"],
         "pipelines": ["Dataset", "File", "pipeline", "step"],
-        "workspace": ["Workspace", "autolog", "open_workspace", "run"],
+        "recording": ["autolog", "run"],
+        "workspace": ["Workspace", "open_workspace"],
     },
 )

@@ -1,7 +1,7 @@
 """One typed settings object. Who wins: flags, then ``TIDEGATE_*`` variables, then ``tidegate.toml``, then
 ``[tool.tidegate]`` in ``pyproject.toml``, then the defaults.
 
-Policies (``[models.NAME]``) stand in the same file and are read by ``tidegate.gate.policy``; here they are passed
+Policies (``[models.NAME]``) and ``[roles]`` stand in the same file and are read by ``tidegate.gate.policy``; here they are passed
 through as they are.
 """
 
@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tidegate.errors import UsageError, without_passwords
 
 FILE = "tidegate.toml"
 _POLICIES = "models"
+_ROLES = "roles"
 
 
 def _user() -> str:
@@ -34,6 +35,26 @@ def process_rank() -> int:
     """This process's place among those of one training, as launchers tell it in RANK; 0 if nobody says so."""
     rank = os.environ.get("RANK", "")
     return int(rank) if rank.isdigit() else 0
+
+
+def docker_config() -> Path:
+    """The file in which ``docker login``, podman or skopeo keep credentials for registries."""
+    named = os.environ.get("REGISTRY_AUTH_FILE", "")
+    return Path(named) if named else Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+
+
+class Vertex(NamedTuple):
+    """What Vertex AI tells the container of a model: the port, and the paths that it asks. 0 and empty elsewhere."""
+
+    port: int
+    health_path: str
+    predict_path: str
+
+
+def vertex() -> Vertex:
+    """What Vertex AI tells in its ``AIP_`` variables."""
+    port, health, predict = (os.environ.get(f"AIP_{name}", "") for name in ("HTTP_PORT", "HEALTH_ROUTE", "PREDICT_ROUTE"))
+    return Vertex(int(port) if port.isdecimal() else 0, health, predict)
 
 
 class Settings(BaseSettings):
@@ -52,7 +73,25 @@ class Settings(BaseSettings):
     )
     signing_key: SecretStr = Field(
         default=SecretStr(""),
-        description="private key in PEM, or the path of one (ECDSA P-256 or Ed25519), that signs the statement of each receipt",
+        description="private key in PEM, or the path of one, that signs receipts (ECDSA P-256 or Ed25519) and models (ECDSA P-256)",
+    )
+    registry_user: str = Field(
+        default="", description="who you are to the OCI registry that a command names; empty: docker login"
+    )
+    registry_password: SecretStr = Field(default=SecretStr(""), description="the password or token of registry_user")
+    checkpoint_bucket: str = Field(
+        default="", description="a second place for signed checkpoints of ledgers: a folder, or the URL of another bucket"
+    )
+    checkpoint_tags: bool = Field(
+        default=False, description="whether checkpoints become annotated tags in the project's git repository"
+    )
+    webhooks: list[SecretStr] = Field(default=[], description="URLs that get a signed POST for what happens to releases; secret")
+    webhook_secret: SecretStr = Field(default=SecretStr(""), description="what webhooks are signed with: whsec_ and base64")
+    webhook_networks: list[IPvAnyNetwork] = Field(
+        default=[], description="networks of your own that webhooks may reach, such as 10.2.0.0/16; others must be public"
+    )
+    notify: list[SecretStr] = Field(
+        default=[], description="addresses of Apprise (slack://, mailto://, ...) that are told the same"
     )
     offline: bool = Field(
         default=False, description="whether runs are recorded without the store, to be shipped by tidegate sync"
@@ -115,13 +154,13 @@ def load_project(start: Path, flags: Mapping[str, Any] | None = None) -> Project
     if not start.is_dir():
         raise UsageError("no-such-folder", f"no folder {start}", fix="check the path; a new project starts with tidegate init")
     folder = find_project(start.resolve())
-    table = _read_toml(folder / FILE) if (folder / FILE).is_file() else {}
+    table = read_toml(folder / FILE) if (folder / FILE).is_file() else {}
     tool = _tool_table(folder / "pyproject.toml") or {}
     layers: list[tuple[str, Mapping[str, Any]]] = [
         ("flag", {key: value for key, value in (flags or {}).items() if value is not None}),
         ("environment", EnvSettingsSource(Settings)()),
-        (FILE, {key: value for key, value in table.items() if key != _POLICIES}),
-        ("pyproject.toml", {key: value for key, value in tool.items() if key != _POLICIES}),
+        (FILE, {key: value for key, value in table.items() if key not in {_POLICIES, _ROLES}}),
+        ("pyproject.toml", {key: value for key, value in tool.items() if key not in {_POLICIES, _ROLES}}),
     ]
     for source, layer in layers:
         _refuse_unknown(source, layer)
@@ -155,8 +194,8 @@ def load_project(start: Path, flags: Mapping[str, Any] | None = None) -> Project
 
 def _shown(name: str, value: str) -> str:
     """A setting's value as people and logs may see it."""
-    is_secret = Settings.model_fields[name].annotation is SecretStr if name in Settings.model_fields else False
-    return "**********" if is_secret and value else without_passwords(value)
+    is_secret = name in Settings.model_fields and SecretStr.__name__ in str(Settings.model_fields[name].annotation)
+    return "**********" if is_secret and value not in {"", "[]"} else without_passwords(value)
 
 
 def read_policies(folder: Path) -> dict[str, Any]:
@@ -165,13 +204,24 @@ def read_policies(folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: a file is no TOML any more.
     """
-    table = _read_toml(folder / FILE) if (folder / FILE).is_file() else {}
+    table = read_toml(folder / FILE) if (folder / FILE).is_file() else {}
     return _policies(folder, table, _tool_table(folder / "pyproject.toml") or {})[0]
+
+
+def read_roles(folder: Path) -> dict[str, Any]:
+    """The table ``[roles]`` as it stands in the project's file now, beside the policies.
+
+    Raises:
+        UsageError: a file is no TOML any more.
+    """
+    table = read_toml(folder / FILE) if (folder / FILE).is_file() else {}
+    tool = _tool_table(folder / "pyproject.toml") or {}
+    return table.get(_ROLES) or tool.get(_ROLES, {})
 
 
 def _policies(folder: Path, table: Mapping[str, Any], tool: Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
     in_file = _POLICIES in table or not tool.get(_POLICIES)
-    policies = table.get(_POLICIES, {}) if in_file else tool.get(_POLICIES, {})
+    policies = table_at(table if in_file else tool, _POLICIES)
     return policies, folder / (FILE if in_file else "pyproject.toml") if policies else None
 
 
@@ -189,11 +239,33 @@ def _refuse_unknown(source: str, layer: Mapping[str, Any]) -> None:
 def _tool_table(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    return _read_toml(path).get("tool", {}).get("tidegate")
+    tool = table_at(read_toml(path), "tool")
+    return table_at(tool, "tidegate") if "tidegate" in tool else None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def table_at(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """The table that stands at ``keys`` of another; empty if nothing stands there.
+
+    Raises:
+        UsageError: something else than a table stands there.
+    """
+    found: Any = table
+    for place, key in enumerate(keys):
+        found = found.get(key, {})
+        if not isinstance(found, dict):
+            where = ".".join(keys[: place + 1])
+            raise UsageError("bad-toml", f"{where} is not a table", fix=f"write [{where}] above its keys")
+    return found
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        OSError: it cannot be opened.
+        UsageError: it is no TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError("bad-toml", f"{path} is not TOML", why=str(error), fix="mend the line that is named") from None

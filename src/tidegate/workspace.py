@@ -18,6 +18,8 @@ from tidegate.features import Features
 from tidegate.gate import (
     History,
     Rehearsal,
+    Subject,
+    asks_anchor,
     find_diffs,
     find_loosening,
     find_wear,
@@ -25,6 +27,7 @@ from tidegate.gate import (
     judge,
     make_receipt,
     parse_model_policy,
+    policy_digest,
     rehearse,
     require_signing_key,
     store_attestation,
@@ -33,6 +36,7 @@ from tidegate.gate import (
 from tidegate.health import VERIFICATION, examine
 from tidegate.loop import Machinery, TickReport, TrainingOutcome, folder_lock, tick
 from tidegate.models import Candidate, Models, read_version
+from tidegate.models.scoring import Scoring
 from tidegate.monitoring import Monitor
 from tidegate.pipelines import Runner, StepEvent, load_function, load_pipeline
 from tidegate.records.dataset import Snapshot
@@ -45,17 +49,15 @@ from tidegate.records.policy import ModelPolicy
 from tidegate.records.receipt import Baseline, Receipt
 from tidegate.records.report import Diffs, Problem, Report, Wear
 from tidegate.records.verdict import Verdict
-from tidegate.release import Release, audit_ledger, find_anchor
-from tidegate.settings import Project, load_project, process_rank, read_policies
-from tidegate.store import Store, object_key, open_remote, open_store
+from tidegate.release import Release, audit_ledger, find_anchor, follow_up, judged_rows
+from tidegate.serving.rollout import Controller
+from tidegate.settings import Project, load_project, read_policies, read_roles
+from tidegate.store import Store, open_remote, open_store
 from tidegate.store.ports import Document
 from tidegate.store.verify import changed_objects, object_digests
-from tidegate.tracking import ActiveRun, Place, Runs, Wanted, git_state, open_in_time, start_run
-from tidegate.tracking.autolog import switch_off, switch_on
+from tidegate.tracking import Runs, git_state, lost_of_runs
 
 _Record = TypeVar("_Record")
-_RUNS_AT_ONCE = 1000
-"""How many runs are looked at in one go when everything is verified."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,10 @@ class Workspace:
         self.datasets = Datasets(store.bucket, store.catalog, self.clock, author=self.actor)
         self.models = Models(store.bucket, store.catalog, self.clock, author=self.actor)
         self.features = Features(self.datasets, store.online, self.clock)
-        self.release = Release(store.bucket, self.clock, self.actor, allow_ungated=settings.allow_ungated)
+        self.follow_up = follow_up(store.bucket, self.clock, settings, project.folder, store.root / "cache")
+        self.checkpoints, self.outbox, after = self.follow_up.checkpoints, self.follow_up.outbox, self.follow_up.after
+        self.release = Release(store.bucket, self.clock, self.actor, allow_ungated=settings.allow_ungated, after=after)
+        self.rollouts = Controller(store.bucket, self.release, self.clock)
         self.runs = Runs(
             store,
             self.clock,
@@ -116,6 +121,7 @@ class Workspace:
             find_snapshot=self.datasets.get,
             machine=True,
         )
+        self.scoring = Scoring(store.bucket, self.datasets, self.runs)
 
     def __repr__(self) -> str:
         return f"<Workspace of {self.project.folder}, store {self.store.root}, as {self.actor}>"
@@ -143,7 +149,9 @@ class Workspace:
         Raises:
             UsageError: a policy cannot be understood; the error names the key and the nearest valid one.
         """
-        return {name: parse_model_policy(name, table) for name, table in read_policies(self.project.folder).items()}
+        folder = self.project.folder
+        roles = read_roles(folder)
+        return {name: parse_model_policy(name, table, roles) for name, table in read_policies(folder).items()}
 
     def policy(self, model: str) -> ModelPolicy:
         """What is declared about one model.
@@ -198,7 +206,7 @@ class Workspace:
         baseline = self.release.pointer(version.name).champion
         problems: list[Problem] = []
         champion = self._package(version.name, baseline, "champion", problems)
-        asked = policy.gate is not None and any(rule.test == "not_worse" for rule in policy.gate.rules)
+        asked = policy.gate is not None and any(map(asks_anchor, policy.gate.rules))
         anchor = self._anchor(version.name, baseline, problems) if asked else None
         evaluation = self._evaluation(snapshot or (policy.gate.snapshot if policy.gate else ""), problems)
         loosening = find_loosening(
@@ -211,17 +219,11 @@ class Workspace:
         )
         with importable(self.project.folder):  # a rule may name a function of the project
             found = judge(
-                version,
-                champion,
-                snapshot=evaluation,
-                policy=policy,
-                models=self.models,
-                datasets=self.datasets,
-                history=History(
-                    now=self.clock.now(),
+                self._subject(version, champion, evaluation, policy),
+                History(
                     champion=f"{version.name}@{baseline.version}" if baseline.version else "",
                     anchor=anchor,
-                    wear=self._wear(evaluation, policy) if not problems else None,
+                    wear=self._wear(evaluation, policy, problems),
                     loosened=loosening.sentences,
                     diffs=self._diffs(champion, version) if champion else None,
                     problems=problems,
@@ -242,6 +244,8 @@ class Workspace:
         digest = store_receipt(self.store.bucket, receipt, found.report, policy)
         store_attestation(self.store.bucket, version.name, digest, key)
         self.release.judged(receipt)
+        if policy.release.auto is not None and receipt.verdict is Verdict.PASS:
+            self.release.approve_by_policy(version.name, version.version, policy=policy)
         return Judged(version, found.report, receipt, digest)
 
     def rehearse(self, ref: str) -> Rehearsal:
@@ -253,18 +257,10 @@ class Workspace:
         """
         version = self.version(ref)
         policy = self.policy(version.name)
-        key = self.project.settings.signing_key.get_secret_value()
-        require_signing_key(key)
         baseline = self.release.pointer(version.name).champion
-        return rehearse(
-            version,
-            self.models.get(f"{version.name}@{baseline.version}") if baseline.version else None,
-            snapshot=self.datasets.get(policy.gate.snapshot if policy.gate else ""),
-            policy=policy,
-            models=self.models,
-            datasets=self.datasets,
-            now=self.clock.now(),
-        )
+        champion = self.models.get(f"{version.name}@{baseline.version}") if baseline.version else None
+        evaluation = self.datasets.get(policy.gate.snapshot if policy.gate else "")
+        return rehearse(self._subject(version, champion, evaluation, policy))
 
     def run_pipeline(
         self, target: str, params: Mapping[str, Any] | None = None, *, progress: Callable[[StepEvent], None] | None = None
@@ -309,10 +305,16 @@ class Workspace:
             git_dirty=environment.git_dirty if environment else None,
             snapshots=sorted({*seen, *snapshots}),
             packages=environment.packages if environment else {},
+            code_tree=environment.git_tree if environment else "",
+            policy_digest=self._declared_digest(candidate.name),
         )
         version = self.models.register(candidate, lineage=lineage)
         self.release.register(version)
         return version
+
+    def _declared_digest(self, model: str) -> str:
+        policy = self.policies.get(model)
+        return policy_digest(policy) if policy else ""
 
     def monitor(self, model: str) -> Monitor:
         """The monitor of one model.
@@ -344,7 +346,7 @@ class Workspace:
                 )
             return TrainingOutcome(run_id=done.run_id, version=done.version.version)
 
-        return tick(
+        report = tick(
             Machinery(
                 policies=self.policies,
                 documents=self.store.documents,
@@ -356,8 +358,10 @@ class Workspace:
                 freeze_evaluation=self._freeze_evaluation,
                 judge=lambda ref, snapshot: self.judge(ref, snapshot=snapshot),
                 exclusive=folder_lock(self.store.root / "locks"),
+                roll=lambda model: self.rollouts.tick(model, policy=self.policy(model)),
             )
         )
+        return msgspec.structs.replace(report, notes=[*report.notes, *self.follow_up.catch_up(self.model_names())])
 
     def health(self, *, probe: bool = False) -> Health:
         """What doctor finds. With ``probe`` it also tries out whether the bucket's conditional writes hold."""
@@ -384,11 +388,12 @@ class Workspace:
         snapshots = _readable(self.datasets.names(), self.datasets.list, problems)
         versions = _readable(names, self.models.list, problems)
         problems += self._lost()
-        problems += self._lost_of_runs(set(digests))
+        problems += lost_of_runs(self.runs, self.store.bucket, set(digests))
         problems += [problem for snapshot in snapshots for problem in self.datasets.verify(snapshot)]
         problems += [problem for version in versions for problem in self.models.verify(version)]
         problems += [problem for name in names for problem in self.release.verify(name)]
         problems += [problem for name in names for problem in audit_ledger(self.store.bucket, name)]
+        problems += self.checkpoints.problems(names)
         now = self.clock.now()
         state = "problems" if problems else "ok"
         try:
@@ -415,24 +420,6 @@ class Workspace:
         gone = [entry for entry in entries if self.store.bucket.find(entry.key) is None]
         return [f"{entry.name}@{entry.number} is missing: {entry.key} was removed" for entry in gone]
 
-    def _lost_of_runs(self, known: set[str]) -> list[str]:
-        """Artifacts, code and lock files of runs that are not among the ``known`` objects, nor came since."""
-        lost: list[str] = []
-        seen = 0
-        while runs := self.runs.search(limit=_RUNS_AT_ONCE, offset=seen, deleted=None):
-            seen += len(runs)
-            for run in runs:
-                wanted = {f"artifact {path}": digest for path, digest in run.artifacts.items()}
-                if run.environment:
-                    wanted |= {f"lock file {path}": digest for path, digest in run.environment.lock_files.items()}
-                    wanted |= {"code": run.environment.patch_digest} if run.environment.patch_digest else {}
-                lost += [
-                    f"run {run.id}: its {what} is missing: object {digest}"
-                    for what, digest in wanted.items()
-                    if digest not in known and self.store.bucket.find(object_key(digest)) is None
-                ]
-        return lost
-
     @cached_property
     def runner(self) -> Runner:
         """Runs this project's pipelines."""
@@ -445,11 +432,23 @@ class Workspace:
         try:
             return read_version(self.store.bucket, model, wanted.version, wanted.digest)
         except (NotFoundError, IntegrityError) as error:
-            code = f"{role}-missing" if isinstance(error, NotFoundError) else error.code
             fix = "restore it from a backup (tidegate store verify), or roll back to a version that is there"
             what = f"the {role} {model}@{wanted.version} cannot be compared with: {error.what}"
-            problems.append(Problem(code=code, what=what, fix=fix))
+            problems += [Problem(code=f"{role}-missing" if isinstance(error, NotFoundError) else error.code, what=what, fix=fix)]
             return None
+
+    def _subject(
+        self, candidate: ModelVersion, champion: ModelVersion | None, snapshot: Snapshot, policy: ModelPolicy
+    ) -> Subject:
+        return Subject(
+            candidate=candidate,
+            champion=champion,
+            snapshot=snapshot,
+            policy=policy,
+            models=self.models,
+            datasets=self.datasets,
+            now=self.clock.now(),
+        )
 
     def _anchor(self, model: str, champion: Baseline, problems: list[Problem]) -> ModelVersion | None:
         """The version that was last proven better, if it is not the champion itself."""
@@ -472,10 +471,17 @@ class Workspace:
             reference = parse_reference(ref, "dataset")
             return Snapshot(name=reference.name, number=reference.number or 0, digest="", files=[], created_at=0)
 
-    def _wear(self, evaluation: Snapshot, policy: ModelPolicy) -> Wear | None:
-        if policy.gate is None:
+    def _wear(self, evaluation: Snapshot, policy: ModelPolicy, problems: list[Problem]) -> Wear | None:
+        gate = policy.gate
+        if gate is None or problems:
             return None
-        return find_wear(self.store.bucket, evaluation, confidence=policy.gate.confidence, now=self.clock.now())
+        try:
+            judged = judged_rows(map(self.release.state, self.model_names()))
+        except IntegrityError as error:
+            what = f"nobody can say how worn the rows are: {error.what}"
+            problems += [Problem(code=error.code, what=what, fix=error.fix)] if gate.max_uses else []
+            return None
+        return find_wear(self.store.bucket, evaluation, judged=judged, confidence=gate.confidence, now=self.clock.now())
 
     def _diffs(self, before: ModelVersion, after: ModelVersion) -> Diffs:
         repository = self.project.folder
@@ -523,71 +529,3 @@ def _opened(project: Project) -> Store:
 def open_workspace(folder: str | Path = ".", **settings: Any) -> Workspace:
     """Opens the project around ``folder``: see ``Workspace.open``."""
     return Workspace.open(folder, **settings)
-
-
-def run(
-    experiment: str = "",
-    *,
-    name: str = "",
-    params: Mapping[str, Any] | None = None,
-    tags: Mapping[str, Any] | None = None,
-    id: str = "",  # noqa: A002 - it is the run's, and called so everywhere
-    resume: str = "",
-    join: str = "",
-    offline: bool | None = None,
-) -> ActiveRun:
-    """Starts a run in the project around the working directory: ``with tidegate.run("delay") as run: run.log(loss=0.3)``.
-
-    Args:
-        experiment: the named series of runs that it belongs to.
-        name: what people call it.
-        params: parameters that are known already.
-        tags: tags that are known already.
-        id: the run's id, where several processes must agree on one: begun if it is new, else resumed. A process whose ``RANK``
-            is greater than 0 joins it instead. The variable ``TIDEGATE_RUN_ID`` says it for a whole training.
-        resume: the id of a run to go on with: it is RUNNING again, and steps count on from its last one.
-        join: the id of a run that another process began and ends, for ranks and workers.
-        offline: records without the store; ``tidegate sync`` ships the run later. Left out, the setting ``offline`` says it.
-            A store that is away, or silent for ten seconds, has the same effect, with a warning.
-
-    Raises:
-        UsageError: the experiment's name or the id cannot be one.
-        NotFoundError: there is no run to resume.
-        ConflictError: a living process owns the run already, or it is deleted.
-        UnavailableError: the run cannot be recorded on this machine's disk.
-    """
-    project = load_project(Path())
-    settings = project.settings
-    if not (id or resume or join):
-        id = settings.run_id  # noqa: A001
-    if id and process_rank() > 0:
-        id, join = "", id  # noqa: A001
-    journals = project.store / "journal"
-    wanted = Wanted(experiment, name, params, tags, id, resume, join)
-    if not (settings.offline if offline is None else offline):
-        workspace = open_in_time(Workspace.open, journals)
-        if workspace is not None:
-            return workspace.runs.start(experiment, name=name, params=params, tags=tags, id=id, resume=resume, join=join)
-    clock = Clock.replay(parse_time(settings.now)) if settings.now else Clock()
-    return start_run(Place(journals, project.folder, clock, settings.actor, machine=True), None, wanted)
-
-
-def autolog(*frameworks: str, experiment: str = "autolog", off: bool = False) -> None:
-    """Records training code as it is: from now on every fit, in the open run or in one of its own.
-
-    Frameworks are ``sklearn``, ``xgboost``, ``lightgbm``, ``lightning`` and ``transformers``; those that are imported later are
-    recorded too. Only the outermost fit counts: no run for the folds of a cross-validation or the steps of a pipeline. What
-    cannot be recorded is told once on standard error and never ends a training.
-
-    Args:
-        frameworks: only these; all, if none is named.
-        experiment: where the runs go that a fit begins because no ``with tidegate.run(...)`` is open.
-        off: puts the frameworks back as they were.
-
-    Raises:
-        UsageError: a framework is unknown.
-    """
-    if off:
-        switch_off(frameworks)
-    else:
-        switch_on(frameworks, lambda: run(experiment))

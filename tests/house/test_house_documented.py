@@ -107,4 +107,4 @@ def test_every_room_stands_in_the_architecture() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     rooms = {module.room for module in source_modules() if module.room}
     assert [room for room in sorted(rooms) if not re.search(rf"\b{room}\b", text)] == []
-    assert text.count("\n") <= 150
+    assert text.count("\n") <= 170

@@ -62,6 +62,7 @@ def test_locks_hold_hashes_and_nothing_else_to_download_from() -> None:
         "peers-gate",
         "peers-mlflow2",
         "peers-mlflow3",
+        "peers-serving",
         "peers-trackers",
         "test",
     ]

@@ -31,6 +31,7 @@ COMMANDS: dict[str, _Entry] = {
     "promote": _Entry("release", "promote_app", "Move the pointer to a version that passed and is approved."),
     "rollback": _Entry("release", "rollback_app", "Move the pointer back, at once, with a reason."),
     "serve": _Entry("serve", "app", "Serve a model over HTTP and follow its pointer."),
+    "score": _Entry("score", "app", "Predict whole files with a version: Parquet or CSV in, predictions out."),
     "tick": _Entry("tick", "app", "One pass of the loop: close windows, raise alerts, move decisions. For cron."),
     "doctor": _Entry("doctor", "app", "How mature is this project, what is missing, what is dangerous?"),
     "ui": _Entry("server", "ui_app", "Open the web pages of this project."),
@@ -41,8 +42,12 @@ COMMANDS: dict[str, _Entry] = {
     "features": _Entry("features", "app", "Feature views: materialize, read by key."),
     "pipeline": _Entry("pipeline", "app", "Pipelines: run, and why a step runs again."),
     "model": _Entry("model", "app", "Model versions and their packages."),
-    "release": _Entry("release", "app", "The ledger of a model: log, plan, freeze, lift."),
+    "build": _Entry("build", "app", "Images of a model: a Dockerfile, and an OCI layout without any engine."),
+    "deploy": _Entry("deploy", "app", "Render what runs a model: compose, kubernetes, helm, argo, kserve, systemd."),
+    "rollout": _Entry("rollout", "app", "Give a version live requests by a plan, and watch it: start, plan, status, stop."),
+    "release": _Entry("release", "app", "The ledger of a model: log, verify, history, plan, revoke, freeze, checkpoint."),
     "monitor": _Entry("monitor", "app", "What was served, how it drifts, how well it does."),
+    "notify": _Entry("notify", "app", "Webhooks and chats that are told what happens: test, list, send."),
     "decision": _Entry("decision", "app", "Retraining decisions: list, show, open, decline."),
     "ci": _Entry("ci", "app", "The gate as a job of a CI system: init, run, comment."),
     "store": _Entry("store", "app", "The store: verify, reindex, gc."),
@@ -62,6 +67,7 @@ class _Lazy(TyperGroup):
         return TyperCommand(cmd_name, help=entry.help) if entry else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        args = [_singular(args[0]), *args[1:]] if args else args
         if args and args[0] not in COMMANDS:  # what typer looks through for "did you mean"
             self.commands = {name: TyperCommand(name, help=entry.help) for name, entry in COMMANDS.items()}
         name, stub, rest = super().resolve_command(ctx, args)
@@ -71,6 +77,11 @@ class _Lazy(TyperGroup):
         command: Any = typer.main.get_command(getattr(importlib.import_module(f"tidegate.cli.{entry.module}"), entry.attribute))
         command.name = name
         return name, command, rest
+
+
+def _singular(word: str) -> str:
+    """A noun that was written in the plural, as it is listed; anything else as it is."""
+    return word[:-1] if word not in COMMANDS and word.endswith("s") and word[:-1] in COMMANDS else word
 
 
 app = typer.Typer(

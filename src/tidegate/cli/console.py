@@ -17,15 +17,30 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from tidegate.cli.flags import flags, open_workspace
 
-__all__ = ["Json", "flags", "next_command", "open_workspace", "print_csv", "print_json", "print_table", "progress", "transfer"]
+__all__ = [
+    "Json",
+    "flags",
+    "next_command",
+    "open_workspace",
+    "print_csv",
+    "print_json",
+    "print_table",
+    "progress",
+    "rows",
+    "transfer",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -101,3 +116,27 @@ def transfer(label: str) -> Generator[Callable[[int, int], None]]:
     with bar:
         task = bar.add_task(label, total=None)
         yield lambda moved, total: bar.update(task, completed=moved, total=total)
+
+
+@contextmanager
+def rows(label: str) -> Generator[Callable[[int, int], None]]:
+    """A bar of rows, with rows a second and the time that is left, while a block runs; gives a function of (rows done, rows in all)."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RowsPerSecond(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _RowsPerSecond(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} rows/s" if speed else "", style="progress.data.speed")

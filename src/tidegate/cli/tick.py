@@ -39,6 +39,8 @@ def _tell(report: TickReport) -> None:
         typer.echo(f"  and {len(report.alerts) - 10} more alerts: tidegate monitor windows NAME")
     for move in report.moves:
         typer.echo(f"  {move.decision} {move.state}: {move.note}")
+    for look in report.looks:
+        typer.echo(f"  rollout of {look.model}@{look.version}: {look.action}: {look.sentence}")
     for note in report.notes:
         typer.echo(f"  {note}")
     for problem in report.problems:

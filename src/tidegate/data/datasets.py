@@ -309,7 +309,7 @@ class Datasets:
         if blob is None:
             raise self._not_found(name, number, self._numbers(name))
         try:
-            snapshot = msgspec.json.decode(blob.data, type=Snapshot)
+            snapshot = digest.parsed(blob.data, Snapshot)
         except msgspec.MsgspecError as error:
             raise _changed(name, number, str(error)) from None
         told = digest.of_tree((entry.path, entry.digest) for entry in snapshot.files)

@@ -70,7 +70,7 @@ class Labels:
 
         Columns: ``prediction_id``, ``label``, ``known_at``, and ``disputed``: whether other labels were given in that time.
         """
-        rows = self._rows(con, start, end).sql_query()
+        rows = self.given(con, start, end).sql_query()
         return con.sql(
             "SELECT *, min(label) OVER same <> max(label) OVER same AS disputed "
             f"FROM ({rows}) WINDOW same AS (PARTITION BY prediction_id) QUALIFY row_number() OVER ({_NEWEST_FIRST}) = 1"
@@ -80,7 +80,8 @@ class Labels:
         """Predictions that were given different labels in [start, end), with the newest one, which counts."""
         return self.read(con, start, end).filter("disputed").order("prediction_id")
 
-    def _rows(self, con: frames.Connection, start: int, end: int) -> frames.Relation:
+    def given(self, con: frames.Connection, start: int, end: int) -> frames.Relation:
+        """Every label that became known in [start, end), also those that a newer one replaced; lazy, in no order."""
         paths = self._parts(days_between(start, end))
         if not paths:
             return con.sql(_EMPTY)

@@ -8,10 +8,10 @@ reads one column. Versions may differ in their inputs: parts are united by colum
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,12 +34,29 @@ _EMPTY = (
 )
 
 
+class PredictionColumns(NamedTuple):
+    """Predictions of one version as columns, a row each: what ``Prediction`` says one by one.
+
+    Times are microseconds UTC. An input or output [n, k] becomes the columns ``NAME.0`` to ``NAME.<k-1>``; NaN is a missing number.
+    """
+
+    model: str
+    version: int
+    ids: list[str]
+    event_at: NDArray[np.int64]
+    served_at: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    inputs: frames.Columns
+    outputs: frames.Columns
+
+
 class PredictionLog:
     """The prediction log of one model. Safe from any number of threads and processes: parts are only ever added."""
 
     def __init__(self, bucket: Bucket, model: str) -> None:
         self._bucket = bucket
         self._model = check_name(model, "model")
+        self._database: frames.Connection | None = None
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Writes one part per day of ``event_at``; it is durable when this returns.
@@ -48,11 +65,25 @@ class PredictionLog:
         """
         for day, members in groupby(sorted(predictions, key=lambda row: row.event_at), key=lambda row: day_of(row.event_at)):
             rows = list(members)
-            key = f"monitoring/{self._model}/{day}/predictions-{_part_id(rows)}.parquet"
-            with tempfile.TemporaryDirectory(prefix="tidegate-") as folder, frames.connect() as con:
-                path = Path(folder, "part.parquet")
-                frames.relation(con, _columns(rows)).write_parquet(str(path), compression="zstd")
-                self._bucket.put_if_absent(key, path)
+            self._write(day, _part_id([row.id for row in rows], min(row.served_at for row in rows)), _columns(rows))
+
+    def append_columns(self, served: PredictionColumns) -> None:
+        """Like ``append``, from columns: no Python object is made for a row but its id."""
+        days = served.event_at // DAY
+        for day in np.unique(days).tolist():
+            here = np.flatnonzero(days == day)
+            ids = [served.ids[row] for row in here.tolist()] if len(here) < len(days) else served.ids
+            columns = _table(served, ids, slice(None) if len(here) == len(days) else here)
+            self._write(day_of(day * DAY), _part_id(ids, int(served.served_at[here].min())), columns)
+
+    def _write(self, day: str, part: str, columns: Mapping[str, NDArray[Any]]) -> None:
+        if self._database is None:  # kept: to open one costs more than to write a part
+            self._database = frames.connect()
+            self._database.execute("SET threads = 1")  # a server predicts beside this: its cores are not the log's
+        with tempfile.TemporaryDirectory(prefix="tidegate-") as folder, self._database.cursor() as con:
+            path = Path(folder, "part.parquet")
+            frames.relation(con, columns).write_parquet(str(path), compression="zstd")
+            self._bucket.put_if_absent(f"monitoring/{self._model}/{day}/predictions-{part}.parquet", path)
 
     def days(self) -> list[str]:
         """The days that have predictions, in order."""
@@ -80,9 +111,32 @@ class PredictionLog:
         return [str(self._bucket.local(key)) for key in keys if key.rsplit("/", 1)[-1].startswith("predictions-")]
 
 
-def _part_id(rows: Sequence[Prediction]) -> str:
-    content = digest.of_bytes("\n".join(row.id for row in rows).encode())
-    return new_id(min(row.served_at for row in rows), int(content, 16) & ((1 << 70) - 1))
+def _part_id(ids: Sequence[str], served_at: int) -> str:
+    content = digest.of_bytes("\n".join(ids).encode())
+    return new_id(served_at, int(content, 16) & ((1 << 70) - 1))
+
+
+def _table(served: PredictionColumns, ids: Sequence[str], rows: Any) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {
+        "prediction_id": np.array(ids, dtype=object),
+        "model": np.full(len(ids), served.model, dtype=object),
+        "version": np.full(len(ids), served.version, dtype=np.int64),
+        "event_at": served.event_at[rows].astype("datetime64[us]"),
+        "served_at": served.served_at[rows].astype("datetime64[us]"),
+        "seconds": served.seconds[rows],
+    }
+    for prefix, given in ((INPUT, served.inputs), (OUTPUT, served.outputs)):
+        for name, values in given.items():
+            parts = {name: values} if values.ndim == 1 else {f"{name}.{place}": each for place, each in enumerate(values.T)}
+            columns |= {prefix + part: _masked(each[rows]) for part, each in parts.items()}
+    return columns
+
+
+def _masked(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind != "f":
+        return values
+    missing = np.isnan(values)
+    return np.ma.masked_array(values, mask=missing) if missing.any() else values
 
 
 def _columns(rows: Sequence[Prediction]) -> dict[str, NDArray[Any]]:

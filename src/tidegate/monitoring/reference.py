@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate import digest, frames
+from tidegate import digest as digests
 from tidegate.clock import DAY
 from tidegate.data import Datasets
 from tidegate.gate.metrics import parse_metric
@@ -136,7 +137,7 @@ class References:
 
     def _kept(self, key: str, kind: type[_Record]) -> _Record | None:
         blob = self._bucket.find(self._key(key))
-        return msgspec.json.decode(blob.data, type=kind) if blob else None
+        return digests.parsed(blob.data, kind) if blob else None
 
     def _keep(self, key: str, record: _Record) -> _Record:
         self._bucket.put_if_absent(self._key(key), msgspec.json.encode(record))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from tidegate import digest as digests
 from tidegate.clock import DAY, format_time, parse_duration
 from tidegate.errors import IntegrityError, UsageError
 from tidegate.monitoring.days import day_start
@@ -113,7 +114,7 @@ def _folder(model: str) -> str:
 
 def _decoded(data: bytes, key: str) -> Window:
     try:
-        return msgspec.json.decode(data, type=Window)
+        return digests.parsed(data, Window)
     except msgspec.MsgspecError as error:
         raise IntegrityError(
             "window-damaged",

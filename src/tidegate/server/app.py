@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from tidegate.errors import NotFoundError, TidegateError, missing_extra
+from tidegate.release import may_break_glass
 from tidegate.server import api
 from tidegate.server.address import token_of
 from tidegate.server.answers import API, Answers, Handler, as_json
+from tidegate.server.approving import approval_route
 from tidegate.server.guard import Guard
 from tidegate.server.mlflow import is_protocol, mlflow_refusal, mlflow_routes
 from tidegate.server.mlflow.protocol import THREADS, in_thread
@@ -119,12 +121,22 @@ def create_app(workspace: Workspace) -> ASGIApp:
     shown = {path: handler for path, handler in {**PAGES, **ENDPOINTS}.items() if path != "/health"}
     routes: list[BaseRoute] = [Route(path, answers.endpoint(handler)) for path, handler in shown.items()]
     routes += [Route("/health", health_word), Route("/api/v1", listing), Route("/static/{file}", static)]
+    routes.append(approval_route(answers))
     routes += mlflow_routes(workspace)
-    routes += native_routes(workspace.store, allow_ungated=workspace.project.settings.allow_ungated)
+    ungated = workspace.project.settings.allow_ungated
+    routes += native_routes(workspace.store, allow_ungated=ungated, may_break_glass=_may_break_glass(workspace))
     handlers: dict[Any, Any] = {HTTPException: unanswered}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=_lifespan)
     app.router.redirect_slashes = False
     return Guard(Routing(app, routes), refuse, token=token_of(workspace.project))
+
+
+def _may_break_glass(workspace: Workspace) -> Callable[[str, str], bool]:
+    def may(model: str, actor: str) -> bool:
+        policy = workspace.policies.get(model)
+        return policy is not None and may_break_glass(actor, policy.release)
+
+    return may
 
 
 @asynccontextmanager

@@ -27,7 +27,8 @@ WRITABLE = (
     "/v1/traces",
     "/api/v1/store",
 )
-"""Below these paths something may be changed. The pages and the API of the pages only show."""
+"""Below these paths something may be changed. The pages and the API of the pages only show, but for approvals."""
+_APPROVALS = re.compile(r"/api/v1/models/[^/]+/versions/[^/]+/approvals")
 
 _OPEN = {"/health"}
 """What is answered without a token, unless a page of it is asked for."""
@@ -140,12 +141,13 @@ def _foreign_host(host: bytes, count: int, *, anywhere: bool) -> tuple[TidegateE
 
 def _forbidden_write(scope: Scope, headers: dict[bytes, bytes]) -> tuple[TidegateError, int] | None:
     """What a write must not be: to a page, by a page of another site, or of a kind that such a page could send."""
-    if scope["method"] not in {"POST", "PUT", "PATCH", "DELETE"} or not scope["path"].startswith(WRITABLE):
+    approval = scope["method"] == "POST" and _APPROVALS.fullmatch(scope["path"]) is not None
+    if not approval and (scope["method"] not in {"POST", "PUT", "PATCH", "DELETE"} or not scope["path"].startswith(WRITABLE)):
         error = UsageError(
             "read-only",
             "the web pages and this API change nothing",
-            why="approvals and promotions by web come with sign-in",
-            fix="use the command line, such as: tidegate approve MODEL@VERSION",
+            why="approvals alone are taken here; promotions by web come with sign-in",
+            fix="use the command line, such as: tidegate promote MODEL@VERSION",
         )
         return error, 405
     origin = headers.get(b"origin")

@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
@@ -52,6 +53,7 @@ _WRITTEN_ONCE = re.compile(
 _REMOVABLE = re.compile(r"objects/.*", re.DOTALL)
 """A step whose stored result is damaged removes that object and writes it again."""
 _log = logging.getLogger("tidegate.server")
+_Audit = Callable[[Bucket, str, bytes], list[str]]
 
 
 class Replies:
@@ -97,8 +99,11 @@ class Replies:
                 self._bytes -= len(self._replies.pop(oldest).result().body)
 
 
-def native_routes(store: Store, *, allow_ungated: bool = False) -> list[Route]:
+def native_routes(
+    store: Store, *, allow_ungated: bool = False, may_break_glass: Callable[[str, str], bool] = lambda _model, _actor: False
+) -> list[Route]:
     """The routes of every port of a store. What is written to a ledger or a pointer must be what the ledger allows."""
+    audit = partial(audit_write, allow_ungated=allow_ungated, may_break_glass=may_break_glass)
     replies, room = Replies(), Room(_MAX_CALLS)
     bucket = store.bucket
     _forget_stale(_incoming(store))
@@ -141,9 +146,7 @@ def native_routes(store: Store, *, allow_ungated: bool = False) -> list[Route]:
             except (OSError, ClientDisconnect) as error:  # a TimeoutError is an OSError
                 return _refusal(_unread(error))
 
-            return await run_in_threadpool(
-                _answered, lambda: _put_once(replies, bucket, key, source, request, ungated=allow_ungated)
-            )
+            return await run_in_threadpool(_answered, lambda: _put_once(replies, bucket, key, source, request, audit))
 
     async def file(request: Request) -> Response:
         return await run_in_threadpool(_answered, lambda: _file(bucket, request.query_params.get("key", "")))
@@ -269,15 +272,15 @@ def _deleted(bucket: Bucket, key: str) -> Response:
     return Response(status_code=204)
 
 
-def _put_once(replies: Replies, bucket: Bucket, key: str, source: Path, request: Request, *, ungated: bool) -> Response:
+def _put_once(replies: Replies, bucket: Bucket, key: str, source: Path, request: Request, audit: _Audit) -> Response:
     conditions = [request.headers.get(name, "") for name in (KEY, "if-match", "if-none-match")]
     size = source.stat().st_size
     small = source.read_bytes() if size < _SMALL and conditions[0] else b""
     bound = _bound(conditions[0], f"{request.url.query} {conditions[1:]} {size}", small)
-    return replies.once(bound, lambda: _put(bucket, key, source, request, ungated=ungated))
+    return replies.once(bound, lambda: _put(bucket, key, source, request, audit))
 
 
-def _put(bucket: Bucket, key: str, source: Path, request: Request, *, ungated: bool) -> Response:
+def _put(bucket: Bucket, key: str, source: Path, request: Request, audit: _Audit) -> Response:
     expected = request.headers.get("if-match")
     if expected is None and request.headers.get("if-none-match") != "*":
         raise UsageError(
@@ -286,7 +289,7 @@ def _put(bucket: Bucket, key: str, source: Path, request: Request, *, ungated: b
     if _WRITTEN_ONCE.fullmatch(key) and (expected is not None or "/" not in key):
         raise _written_once(key, "written")
     small = source.read_bytes() if source.stat().st_size < _SMALL else b""
-    problems = audit_write(bucket, key, small, allow_ungated=ungated)
+    problems = audit(bucket, key, small)
     if problems:
         raise RefusedError(
             "ledger-refused",

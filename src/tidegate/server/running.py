@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import threading
 from collections.abc import Callable
 
 import uvicorn
 
+from tidegate.errors import TidegateError
 from tidegate.server.app import create_app
 from tidegate.server.connection import protocol_class
 from tidegate.workspace import Workspace
 
+_log = logging.getLogger("tidegate.server")
+_KEEP_UP_SECONDS = 15.0
 _GRACE_SECONDS = 30
 """How long requests in flight may take after somebody asked the server to stop."""
 _KEEP_ALIVE_SECONDS = 75
@@ -45,7 +50,22 @@ def run_server(workspace: Workspace, listener: socket.socket, *, ready: Callable
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+    stopped = threading.Event()
+    if workspace.follow_up.wanted:
+        threading.Thread(target=_keep_up, args=(workspace, stopped), name="keep-up", daemon=True).start()
     try:
         _Server(config, ready).run(sockets=[listener])
     finally:
+        stopped.set()
         workspace.store.close()
+
+
+def _keep_up(workspace: Workspace, stopped: threading.Event) -> None:
+    """Sends notices that wait and takes checkpoints that are missing, whoever moved the pointer."""
+    while not stopped.wait(_KEEP_UP_SECONDS):
+        try:
+            problems = workspace.follow_up.catch_up(workspace.model_names())
+        except TidegateError as error:
+            problems = [f"{error.what}: {error.why}"]
+        for problem in problems:
+            _log.warning("%s", problem)

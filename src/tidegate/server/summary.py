@@ -130,11 +130,17 @@ def serving_since(entries: list[LedgerEntry]) -> ServingSince:
                 digest=event.digest,
                 at=entry.at,
                 actor=entry.actor,
-                how="rolled back to" if isinstance(event, RolledBack) else "promoted ungated" if event.ungated else "promoted",
+                how=_how(event),
                 receipt=receipt,
                 verdict=verdicts.get(receipt),
             )
     return found
+
+
+def _how(event: Promoted | RolledBack) -> str:
+    if isinstance(event, RolledBack):
+        return "rolled back to"
+    return "promoted past the gate" if event.break_glass else "promoted ungated" if event.ungated else "promoted"
 
 
 def champions_findings(window: Window, version: int, kind: str) -> list[Finding]:
@@ -200,7 +206,7 @@ def _promotion_needs(
         return []
     ref = f"{name}@{waiting}"
     link = f"/models/{name}/receipts/{judged[waiting].receipt}"
-    refusal = workspace.release.plan(name, waiting, policy=policy.release).refusal
+    refusal = workspace.release.plan(name, waiting, policy=policy).refusal
     if refusal is None:
         return [
             Need(

@@ -70,7 +70,11 @@ def test_bad_input_is_invalid_and_still_one_json_object(tmp_path: Path, policy: 
 def test_pages_are_written(tmp_path: Path, policy: Path) -> None:
     page, note = tmp_path / "r.html", tmp_path / "r.md"
     arguments = ["check", str(_file(tmp_path, "new")), "--policy", str(policy), "--html", str(page), "--markdown", str(note)]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    plain = CliRunner().invoke(app, arguments)
+    assert (plain.exit_code, plain.stdout.splitlines()[-2:]) == (0, [f"wrote {page}", f"wrote {note}"])
+    machine = CliRunner().invoke(app, [*arguments, "--json"])
+    assert json.loads(machine.stdout)["verdict"] == "PASS"
+    assert machine.stderr.splitlines() == [f"wrote {page}", f"wrote {note}"]
     assert page.read_text().startswith("<!doctype html>")
     assert note.read_text().startswith("<!-- tidegate-gate: new -->\n## ✅ PASS")
 
@@ -114,6 +118,7 @@ def test_a_plan_needs_no_labels_and_names_the_rows_to_label(tmp_path: Path, poli
     arguments = ["plan", str(source), "--policy", str(policy), "--write", str(keys)]
     plain = CliRunner().invoke(app, arguments)
     assert (plain.exit_code, "label only the rows on which the models disagree" in plain.stdout) == (0, True)
+    assert f"wrote {keys}\nnext: " in plain.stdout
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert (found["labelled"], found["only_disagreements"]) == (0, True)
     assert keys.read_text().splitlines()[0] == "row"

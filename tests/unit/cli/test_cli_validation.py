@@ -45,6 +45,10 @@ def test_policies_that_can_be_followed(tmp_path: Path, capsys: pytest.CaptureFix
         ("gate.toml", CHECK.replace("label", "lable"), "unknown-key"),
         ("other.toml", "", "no-rules"),
         ("gone.toml", None, "policy-not-found"),
+        ("tidegate.toml", "models = 3", "bad-toml"),
+        ("tidegate.toml", "[models]\ndelay = 3", "bad-policy"),
+        ("pyproject.toml", "tool = 3", "bad-toml"),
+        ("pyproject.toml", "[tool.tidegate]\nmodels = 3", "bad-toml"),
     ],
 )
 def test_what_cannot_be_followed_ends_with_2(

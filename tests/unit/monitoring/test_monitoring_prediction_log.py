@@ -9,6 +9,7 @@ from tidegate import frames
 from tidegate.clock import DAY, HOUR
 from tidegate.errors import UsageError
 from tidegate.monitoring import PredictionLog
+from tidegate.monitoring.prediction_log import PredictionColumns
 from tidegate.records.serving import Prediction
 from tidegate.store.bucket.folder import FolderBucket
 
@@ -83,3 +84,30 @@ def test_nothing_served_gives_no_rows(bucket: FolderBucket) -> None:
 def test_a_name_that_leaves_the_bucket_is_refused(bucket: FolderBucket) -> None:
     with pytest.raises(UsageError):
         PredictionLog(bucket, "../delay")
+
+
+def test_columns_are_written_as_their_rows_would_be(bucket: FolderBucket) -> None:
+    times = [5, DAY + 1, 7]
+    rows = [
+        Prediction(
+            id=f"p{place}", model="delay", version=2, event_at=at, served_at=at + 5, seconds=0.5 + place,
+            inputs={"x": None if place == 1 else float(place), "X.0": place, "X.1": -place, "name": None if place == 2 else "a"},
+            outputs={"y": place / 4},
+        )
+        for place, at in enumerate(times)
+    ]  # fmt: skip
+    columns = PredictionColumns(
+        "delay", 2, [row.id for row in rows], np.array(times), np.array(times) + 5, np.array([0.5, 1.5, 2.5]),
+        {"x": np.array([0.0, np.nan, 2.0]), "X": np.array([[0, 0], [1, -1], [2, -2]]), "name": np.array(["a", "a", None])},
+        {"y": np.array([0.0, 0.25, 0.5])},
+    )  # fmt: skip
+    by_row, by_column = PredictionLog(bucket, "delay"), PredictionLog(bucket, "other")
+    by_row.append(rows)
+    by_column.append_columns(columns)
+    by_column.append_columns(columns)
+    assert by_row.days() == by_column.days()
+    one, two = read(by_row, 0, 2 * DAY), read(by_column, 0, 2 * DAY)
+    assert list(one) == list(two)
+    for name, values in one.items():
+        assert values.dtype == two[name].dtype
+        np.testing.assert_array_equal(values, two[name])

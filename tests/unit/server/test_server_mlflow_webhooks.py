@@ -20,8 +20,9 @@ from server_client import Answer, Client
 from starlette.applications import Starlette
 
 from tidegate.clock import Clock
+from tidegate.notices import Line, RefusedAddressError, is_public
 from tidegate.server.mlflow import webhooks
-from tidegate.server.mlflow.deliveries import WAITING, Deliveries, Line, RefusedAddressError, Target, is_public, send
+from tidegate.server.mlflow.deliveries import WAITING, Deliveries, Target, send
 from tidegate.workspace import Workspace
 
 URL = "/api/2.0/mlflow/webhooks"

@@ -88,13 +88,13 @@ def test_a_candidate_is_followed_from_the_gate_to_the_pointer(tmp_path: Path) ->
     assert needs() == ["tidegate gate delay@1"]
     ana.judge("delay@1")
     assert needs() == ["tidegate approve delay@1"]
-    bo.release.approve("delay", 1, policy=bo.policy("delay").release)
+    bo.release.approve("delay", 1, policy=bo.policy("delay"))
     assert needs() == ["tidegate promote delay@1"]
     ana.release.freeze("delay", reason="holidays")
     assert needs() == []
     assert summarise(ana, "delay").frozen == "holidays"
     ana.release.unfreeze("delay", reason="over")
-    ana.release.promote("delay", 1, policy=ana.policy("delay").release)
+    ana.release.promote("delay", 1, policy=ana.policy("delay"))
     found = summarise(ana, "delay")
     assert (needs(), found.champion.version, found.champion.verdict) == ([], 1, Verdict.PASS)
     assert found.condition is Condition.UNKNOWN, "it serves, and nothing is known yet"

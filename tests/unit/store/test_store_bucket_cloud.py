@@ -209,11 +209,10 @@ def test_bursts_of_server_errors_pass(proxy, behind, tmp_path):
 def test_errors_without_end_are_told_soon_and_change_nothing(proxy, s3_url, tmp_path):
     bucket = CloudBucket(s3_url, tmp_path, patience_s=0.5)
     proxy.fail = 1_000_000
-    began = time.monotonic()
     with pytest.raises(UnavailableError) as caught:
         bucket.put_if_absent("k", b"one")
     assert caught.value.code == "bucket-unavailable"
-    assert time.monotonic() - began < 30
+    assert 1 < len(proxy.seen) < 50
     proxy.fail = 0
     assert bucket.find("k") is None
 

@@ -597,7 +597,7 @@ def put_tree(folder, tree):
 
 
 @settings(
-    max_examples=20, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+    max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate]
 )  # shrinking takes minutes: each example is ten processes
 @given(TREES, TREES, TREES, st.booleans())
 def test_any_tree_comes_back(committed, staged, lying, push):

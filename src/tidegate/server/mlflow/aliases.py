@@ -41,7 +41,7 @@ def make_champion(workspace: Workspace, version: Version) -> None:
     name = version.model.name
     policy = workspace.policies.get(name)
     with refusing(version, "become the champion"):
-        workspace.release.name_champion(name, version.number, policy=policy.release if policy else None)
+        workspace.release.name_champion(name, version.number, policy=policy)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def _set(call: Call) -> Any:
     if alias.lower() == CHAMPION:
         make_champion(workspace, version)
     else:
-        workspace.release.set_alias(version.model.name, alias, number)
+        workspace.release.names.alias(version.model.name, alias, number)
     announce(workspace, version.model, "alias", "created", alias=alias, version=str(number))
     return {}
 
@@ -88,7 +88,7 @@ def _delete(call: Call) -> Any:
             f"The alias champion of {model.about.shown} cannot be deleted: it is the pointer to what serves."
             f" To get there: promote another version, or go back with: tidegate rollback {model.name} --reason TEXT",
         )
-    workspace.release.drop_alias(model.name, alias)
+    workspace.release.names.drop(model.name, alias)
     announce(workspace, model, "alias", "deleted", alias=alias)
     return {}
 

@@ -175,7 +175,7 @@ def _delete(call: Call) -> Any:
             " A champion is replaced by promoting another version, never by deleting.",
         )
     for alias in model.state.aliases:
-        workspace.release.drop_alias(model.name, alias)
+        workspace.release.names.drop(model.name, alias)
     shown, now = model.about.shown, workspace.clock.now()
 
     def edit(_found: Document | None) -> Document:

@@ -244,7 +244,7 @@ def _delete(call: Call) -> Any:
             " another version first.",
         )
     for alias in version.aliases:
-        workspace.release.drop_alias(model.name, alias)
+        workspace.release.names.drop(model.name, alias)
     amend_version(workspace, version, lambda details: msgspec.structs.replace(details, updated_at=now), state=DELETED)
     amend_model(workspace, model, lambda about: msgspec.structs.replace(about, updated_at=now))
     return {}
@@ -288,7 +288,7 @@ def _transition(call: Call) -> Any:
         make_champion(workspace, version)
     else:
         with refusing(version, f"be put into {stage}"):
-            workspace.release.stage(version.model.name, version.number, stage, archive_others=archive)
+            workspace.release.names.stage(version.model.name, version.number, stage, archive_others=archive)
     now = workspace.clock.now()
     amend_version(workspace, version, lambda details: msgspec.structs.replace(details, updated_at=now))
     amend_model(workspace, version.model, lambda about: msgspec.structs.replace(about, updated_at=now))

@@ -20,7 +20,8 @@ from typing import Any
 from starlette.routing import Route
 
 from tidegate.errors import ConflictError
-from tidegate.server.mlflow.deliveries import Deliveries, Line, RefusedAddressError, Target, send
+from tidegate.notices import Line, RefusedAddressError
+from tidegate.server.mlflow.deliveries import Deliveries, Target, send
 from tidegate.server.mlflow.protocol import Call, Handler, absent, both, invalid, missing, offset_of, paged, route, wrong
 from tidegate.store.ports import Document
 from tidegate.workspace import Workspace

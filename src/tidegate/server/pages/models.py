@@ -10,6 +10,7 @@ from starlette.responses import Response
 from tidegate.errors import NotFoundError, TidegateError
 from tidegate.gate import page_policy, read_report, render_html
 from tidegate.records.ledger import Judged
+from tidegate.records.verdict import Verdict
 from tidegate.release import Told, read_entries, tell
 from tidegate.server.answers import path_digest, path_name, path_number
 from tidegate.server.pages.rendering import Page
@@ -52,6 +53,7 @@ def show_model(workspace: Workspace, request: Request) -> Page:
             "versions": workspace.models.list(name),
             "judged": verdicts,
             "quarantined": state.quarantined,
+            "broken_glass": state.unproven.get(state.champion.digest, ""),
             "former": {item.version for item in state.before},
             "timeline": [
                 Entry(entry.seq, entry.at, entry.actor, entry.clock != "system", digest, entry.before, tell(entry.event))
@@ -72,7 +74,8 @@ def show_version(workspace: Workspace, request: Request) -> Page:
     policy = workspace.policies.get(name)
     plan: list[tuple[str, TidegateError | None]] = []
     if policy is not None and state.champion.digest != version.digest:
-        plan = workspace.release.plan(name, version.version, policy=policy.release).answers
+        plan = workspace.release.plan(name, version.version, policy=policy).answers
+    asked = state.newest_judgement(version.version)
     return Page(
         "version.html",
         version.ref,
@@ -84,6 +87,8 @@ def show_version(workspace: Workspace, request: Request) -> Page:
             "quarantine": state.quarantined.get(version.digest, ""),
             "judgements": [item for item in reversed(state.judgements) if item.version == version.version],
             "plan": plan,
+            "asked": asked.receipt if asked and asked.verdict is Verdict.PASS and plan else "",
+            "approvals": [item for item in state.consents if item.version == version.version],
         },
     )
 

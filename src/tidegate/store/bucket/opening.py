@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate import digest as digests
 from tidegate.errors import IntegrityError, UnavailableError, UsageError
 from tidegate.store.bucket.cloud import CloudBucket
 from tidegate.store.bucket.folder import FolderBucket
@@ -65,7 +66,7 @@ def _check_format(bucket: Bucket, place: str) -> None:
         bucket.put_if_absent(_FORMAT_KEY, msgspec.json.encode(_Format(FORMAT)))
         return
     try:
-        found = msgspec.json.decode(mark.data, type=_Format).format
+        found = digests.parsed(mark.data, _Format).format
     except msgspec.DecodeError:
         raise IntegrityError(
             "store-damaged",

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from tidegate import digest as digests
 from tidegate.errors import ConflictError
 from tidegate.records.pipeline import StepRun
 from tidegate.store.ports import Catalog, CatalogEntry, Document, Documents, OnlineRow, OnlineStore, StepStore
@@ -149,13 +150,13 @@ class SqlSteps:
     def of_run(self, run_id: str) -> list[StepRun]:
         query = sa.select(step_runs.c.body).where(step_runs.c.run_id == run_id).order_by(step_runs.c.id)
         with self._database.read() as connection:
-            return [msgspec.json.decode(row.body, type=StepRun) for row in connection.execute(query)]
+            return [digests.parsed(row.body, StepRun) for row in connection.execute(query)]
 
     def _newest(self, *conditions: sa.ColumnElement[bool]) -> StepRun | None:
         query = sa.select(step_runs.c.body).where(*conditions).order_by(step_runs.c.id.desc()).limit(1)
         with self._database.read() as connection:
             body = connection.execute(query).scalar()
-        return msgspec.json.decode(body, type=StepRun) if body is not None else None
+        return digests.parsed(body, StepRun) if body is not None else None
 
 
 class SqlOnline:

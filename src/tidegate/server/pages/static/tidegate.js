@@ -124,9 +124,24 @@ function fit(frame) {
 const linked = location.hash.match(/^#\/experiments\/[^/]+\/runs\/([\w-]+)/);
 if (linked) location.replace(`/runs/${linked[1]}`);
 
+// An approval is the one thing that a page can send: JSON, to its own server, bound to the receipt that it shows.
+async function approve(event) {
+  event.preventDefault();
+  const form = event.target;
+  const refused = form.querySelector("[data-refused]");
+  const { approver, comment } = Object.fromEntries(new FormData(form));
+  const body = JSON.stringify({ receipt: form.dataset.receipt, approver, comment });
+  const answer = await fetch(form.dataset.approve, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  if (answer.ok) { location.reload(); return; }
+  const { error } = await answer.json();
+  refused.textContent = [error.what, error.why, error.fix].filter(Boolean).join(". ");
+  refused.hidden = false;
+}
+
 document.addEventListener("keydown", onKey);
 document.addEventListener("change", countChosen);
 document.querySelectorAll("[data-copy]").forEach(copyable);
+document.querySelectorAll("[data-approve]").forEach((form) => form.addEventListener("submit", approve));
 document.querySelectorAll("[data-fit]").forEach(fit);
 document.querySelectorAll("[data-help]").forEach((button) => { button.hidden = false; button.addEventListener("click", toggleKeys); });
 countChosen();
