@@ -450,7 +450,8 @@ def _until_served(server: Server, version: int) -> float:
 
 
 def _served_version(server: Server) -> int:
-    return int(msgspec.json.decode(server.get(f"/v2/models/{MODEL}"))["versions"][0])
+    [served] = msgspec.json.decode(server.get("/health"))["models"]
+    return int(served["version"])
 
 
 def _roll_back(stage: Stage, now: str) -> tuple[int, float]:

@@ -59,7 +59,7 @@ def signature(secret: str, delivery: str, at: int, body: bytes) -> str:
 
 
 def signing_secret(text: str) -> bytes:
-    """The bytes of a secret like ``whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw``.
+    """The bytes of a secret: ``whsec_`` and base 64.
 
     Raises:
         UsageError: it is none, or shorter than 24 bytes. It is not repeated.

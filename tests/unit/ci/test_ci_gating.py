@@ -109,6 +109,7 @@ def test_a_policy_loosened_beside_the_candidate_needs_one_more_who_did_not_do_it
     judged = [entry.event for entry in ana.release.history("sums") if isinstance(entry.event, Judged)]
     assert [event.loosened for event in judged] == [[], [why]]
 
+    policy = ana.policy("sums")
     with pytest.raises(RefusedError, match="loosened the policy"):
         ben.release.approve("sums", 2, policy=policy)
     cy.release.approve("sums", 2, policy=policy)

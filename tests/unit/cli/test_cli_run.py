@@ -160,7 +160,7 @@ def test_the_machines_own_metrics_come_last_and_none_is_best(project, capsys):
 
 
 def test_a_mistyped_command_is_guessed(capsys):
-    code, _, err = tidegate(capsys, "runs", "list")
+    code, _, err = tidegate(capsys, "rum", "list")
     assert code == 2
     assert "Did you mean 'run'?" in err
 

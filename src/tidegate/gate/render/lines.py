@@ -42,8 +42,9 @@ def rule_line(rule: RuleResult, rows: int) -> Line:
     """The line of a rule on all rows."""
     gain = _gain(rule, rule.candidate, rule.difference)
     bound = _bound(rule, sliced=False)
-    also = "not proven worse on any of" if rule.slice_mode == "none_worse" else "on"
-    words = asked(rule) + (f", {also} {len(rule.slices)} slices too" if len(rule.slices) > 1 else "")
+    count = len(rule.slices)
+    also = f"{count} slices not proven worse" if rule.slice_mode == "none_worse" else f"on {count} slices too"
+    words = asked(rule) + (f", {also}" if count > 1 else "")
     return Line(named(rule), words, rows, rule.verdict, rule.candidate, rule.champion, gain, bound, rule.reason)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from tidegate.clock import Clock, parse_duration
-from tidegate.errors import ConflictError, NotFoundError, RefusedError
+from tidegate.errors import ConflictError, RefusedError
 from tidegate.models import read_version
 from tidegate.records.ledger import LedgerEntry, Outcome, Rollout, RolloutMoved, RolloutStopped
 from tidegate.records.model import ModelVersion
@@ -162,7 +162,7 @@ class Controller:
     def _running(self, model: str) -> Rollout:
         rollout = self._release.rollouts.running(model)
         if rollout is None:
-            raise NotFoundError(
+            raise ConflictError(
                 "no-rollout",
                 f"no version of {model} is being rolled out",
                 why="a promotion, a rollback or a stop ends a rollout",
