@@ -35,7 +35,9 @@ def raised_codes() -> dict[str, Raised]:
                 wrappers[node.name] = (names.index("code"), raised[0])
     for module in source_modules():
         for node in ast.walk(module.tree):
-            kind = next((_name(base) for base in node.bases if _name(base) in ERRORS), "") if isinstance(node, ast.ClassDef) else ""
+            kind = (
+                next((_name(base) for base in node.bases if _name(base) in ERRORS), "") if isinstance(node, ast.ClassDef) else ""
+            )
             for call in ast.walk(node) if kind else ():  # an error with a code of its own: super().__init__("code", ...)
                 if isinstance(call, ast.Call) and _name(call.func) == "__init__" and call.args:
                     found.update({code: Raised(module.at(call), kind) for code in _texts(call.args[0])})

@@ -5,8 +5,8 @@ import pytest
 
 from tidegate.cli.app import main
 from tidegate.clock import Clock
-from tidegate.tracking import Place, Wanted, start_run
 from tidegate.recording import run
+from tidegate.tracking import Place, Wanted, start_run
 from tidegate.workspace import Workspace
 
 
