@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable
+from importlib import import_module
 from typing import Any
 
 from tidegate.errors import TidegateError, UnavailableError, missing_extra
@@ -86,7 +87,7 @@ class _Worker:
     """Lives on a node of the cluster: the loaded model."""
 
     def __init__(self, package: tuple[Manifest, dict[str, bytes]]) -> None:
-        import ray
+        ray: Any = import_module("ray")
 
         manifest, files = package
         self._predictor = find_format(manifest.format).load(files, manifest)
