@@ -12,7 +12,7 @@ from rollout_shop import Room, policy
 from serving_shop import NOW, Shop
 
 from tidegate.clock import DAY, SECOND
-from tidegate.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from tidegate.errors import ConflictError, RefusedError, UsageError
 from tidegate.records.ledger import RolloutMoved, RolloutStarted, RolloutStopped
 from tidegate.records.model import Tensor
 from tidegate.records.rollout import Answer
@@ -158,7 +158,7 @@ def test_a_freeze_keeps_a_rollout_from_growing_but_not_from_stopping(room):
 
 
 def test_a_person_stops_it_with_a_reason(room):
-    with pytest.raises(NotFoundError, match="no-rollout"):
+    with pytest.raises(ConflictError, match="no-rollout"):
         room.controller.stop("delay", reason="x")
     room.start()
     with pytest.raises(UsageError, match="reason-missing"):
