@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
+from cli_caller import Caller
 
-from tidegate.cli import main
 from tidegate.clock import DAY, parse_time
 from tidegate.health.questions import QUESTIONS
 from tidegate.monitoring import PredictionLog, alerts_of, raise_alert
@@ -37,28 +35,11 @@ task = "binary"
 """
 
 
-class Call:
-    """Calls the command line in a project's folder."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        with pytest.raises(SystemExit) as ended:
-            main(["--now", "2013-06-20T00:00:00", *words])
-        out, err = self._capsys.readouterr()
-        assert (ended.value.code or 0) == code, out + err
-        return out + err
-
-    def json(self, *words: str, code: int = 0) -> Any:
-        return json.loads(self(*words, "--json", code=code))
-
-
 @pytest.fixture
-def tidegate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def tidegate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Caller:
     monkeypatch.chdir(tmp_path)
     Path("tidegate.toml").write_text(POLICY)
-    return Call(capsys)
+    return Caller(capsys, parse_time("2013-06-20"))
 
 
 def watched() -> None:
@@ -85,7 +66,7 @@ def watched() -> None:
     store.close()
 
 
-def test_monitor_tells_the_newest_window_worst_first(tidegate: Call) -> None:
+def test_monitor_tells_the_newest_window_worst_first(tidegate: Caller) -> None:
     assert "no window was closed yet" in tidegate("monitor", "status", "delay")
     watched()
     told = tidegate("monitor", "status", "delay")
@@ -99,7 +80,7 @@ def test_monitor_tells_the_newest_window_worst_first(tidegate: Call) -> None:
     assert len(tidegate.json("monitor", "windows", "delay")["windows"]) == 1
 
 
-def test_labels_are_added_once_and_disputes_are_told(tidegate: Call) -> None:
+def test_labels_are_added_once_and_disputes_are_told(tidegate: Caller) -> None:
     Path("labels.csv").write_text("prediction_id,label,known_at\na,1,2013-06-04T10:00:00\nb,0,2013-06-04T11:00:00\n")
     assert tidegate.json("monitor", "labels", "delay", "labels.csv") == {"model": "delay", "added": 2, "conflicts": 0}
     assert "0 labels added" in tidegate("monitor", "labels", "delay", "labels.csv")
@@ -110,7 +91,7 @@ def test_labels_are_added_once_and_disputes_are_told(tidegate: Call) -> None:
     assert "no-such-model" in tidegate("monitor", "labels", "nobody", "labels.csv", code=1)
 
 
-def test_a_decision_is_opened_shown_and_declined(tidegate: Call) -> None:
+def test_a_decision_is_opened_shown_and_declined(tidegate: Caller) -> None:
     assert "none was opened yet" in tidegate("decision", "list")
     assert "delay-0001 is OPEN" in tidegate("decision", "open", "delay", "--reason", "new sensor")
     assert "decision-open" in tidegate("decision", "open", "delay", "--reason", "again", code=1)
@@ -124,7 +105,7 @@ def test_a_decision_is_opened_shown_and_declined(tidegate: Call) -> None:
     assert "not-retrained" in tidegate("decision", "open", "plain", "--reason", "x", code=2)
 
 
-def test_tick_closes_windows_and_tells_it_once(tidegate: Call) -> None:
+def test_tick_closes_windows_and_tells_it_once(tidegate: Caller) -> None:
     assert "0 windows closed" in tidegate("tick")
     store = open_store(Path(".tidegate"))
     PredictionLog(store.bucket, "delay").append(
@@ -139,13 +120,13 @@ def test_tick_closes_windows_and_tells_it_once(tidegate: Call) -> None:
     assert tidegate.json("tick")["windows"] == []
 
 
-def test_tick_ends_with_1_when_a_model_could_not_be_looked_after(tidegate: Call) -> None:
+def test_tick_ends_with_1_when_a_model_could_not_be_looked_after(tidegate: Caller) -> None:
     watched()
     Path("tidegate.toml").write_text(POLICY.replace('window = "1w"', 'window = "6h"'))
     assert "bad-window" in tidegate("tick", code=1)
 
 
-def test_doctor_tells_level_blocker_and_every_check(tidegate: Call) -> None:
+def test_doctor_tells_level_blocker_and_every_check(tidegate: Caller) -> None:
     told = tidegate("doctor")
     assert told.startswith("level 0 of 4: manual")
     assert "needs: training data are snapshots" in told

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_caller import Caller
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tidegate import digest
-from tidegate.cli import main
 from tidegate.clock import DAY, Clock, format_time, parse_time
 from tidegate.gate import policy_digest, receipt_key, report_bytes
 from tidegate.records.model import Lineage, Manifest, ModelVersion, Signature
@@ -47,12 +47,11 @@ REPORT = Report(
 SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes of a test secret").decode()
 
 
-class Project:
+class Project(Caller):
     """A folder whose version 1 serves, and the command line at a time that the test sets."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.now = NOW
+        super().__init__(capsys, NOW)
         self.bucket = open_bucket(Path(".tidegate").resolve())
         self.release = Release(self.bucket, Clock(lambda: self.now, "replay"), "ana")
         self.ready(1)
@@ -79,16 +78,6 @@ class Project:
         self.bucket.put_if_absent(receipt_key("delay", key, ".json"), digest.canonical(receipt))
         self.bucket.put_if_absent(receipt_key("delay", key, ".report.json"), report_bytes(REPORT))
         self.release.judged(receipt)
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        with pytest.raises(SystemExit) as ended:
-            main(["--now", format_time(self.now).replace("Z", ""), *words])
-        out, err = self._capsys.readouterr()
-        assert (ended.value.code or 0) == code, out + err
-        return out + err
-
-    def json(self, *words: str, code: int = 0) -> Any:
-        return json.loads(self(*words, "--json", code=code))
 
 
 @pytest.fixture

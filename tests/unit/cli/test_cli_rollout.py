@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from cli_caller import Caller
 
 from tidegate import digest
-from tidegate.cli import main
-from tidegate.clock import DAY, MINUTE, Clock, format_time, parse_time
+from tidegate.clock import DAY, MINUTE, Clock, parse_time
 from tidegate.gate import policy_digest, receipt_key, report_bytes
 from tidegate.records.ledger import Promoted
 from tidegate.records.model import Lineage, Manifest, ModelVersion, Signature, Tensor
@@ -41,12 +39,11 @@ REPORT = Report(
 )  # fmt: skip
 
 
-class Project:
+class Project(Caller):
     """A folder with a champion, a version that passed the gate, and the command line at a time that the test sets."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.now = NOW
+        super().__init__(capsys, NOW)
         self.bucket = open_bucket(Path(".tidegate").resolve())
         clock = Clock(lambda: self.now, "replay")
         self.release = Release(self.bucket, clock, "ana")
@@ -91,16 +88,6 @@ class Project:
             pairs.append(Pair(ids, self.now + row, rollout.step, share, point, assigned, says, says, 0.0, fails, 0.002))
         write_pairs(self.bucket, "delay", rollout.seq, pairs)
         self.now += 10 * MINUTE
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        with pytest.raises(SystemExit) as ended:
-            main(["--now", format_time(self.now).replace("Z", ""), *words])
-        out, err = self._capsys.readouterr()
-        assert (ended.value.code or 0) == code, out + err
-        return out + err
-
-    def json(self, *words: str, code: int = 0) -> Any:
-        return json.loads(self(*words, "--json", code=code))
 
 
 @pytest.fixture
