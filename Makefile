@@ -36,8 +36,9 @@ unit: $(VENV)/.test ## the fast tests with coverage, on every core (ARGS="tests/
 	@mkdir -p build
 	@$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist worksteal --cov --cov-report=term $(ARGS) | tee build/pytest.log
 
-test-slow: $(VENV)/.test ## the proofs that take minutes
-	@$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+test-slow: $(VENV)/.test ## the proofs that take minutes, with Torch, Transformers, CatBoost, Ray and Helm
+	@tools/slow
+	@PATH="$$PWD/$(BIN):$$PATH" build/slow/bin/python -m pytest -m slow --timeout 1800 $(ARGS)
 
 bench: $(VENV)/.test ## measures, prints a table, writes benchmarks/RESULTS.md
 	@tools/peers mlflow3 trackers gate serving

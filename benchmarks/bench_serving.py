@@ -5,7 +5,9 @@ MLflow's scoring server, MLServer, BentoML with adaptive batching, and what one 
 
 - log: the same requests to a server whose prediction log throws everything away; the difference is what the log costs.
 - overload: a model that stays native, three times as many requests (of 32 rows) a second as it can answer, each wanted within half a second.
-- swaps: two versions promoted in turn while wrk asks; every one of them is served before the next one comes.
+- swaps: two versions promoted in turn while wrk asks; every one of them is served before the next one comes. The server looks at the
+  pointer every 20 ms here, so that this takes a minute.
+- rollout: the second version answers half of the requests, and each of the two models answers the others' requests as well, unseen.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ from peers import find_peer, free_port, memory_mb
 PROGRAMS = Path(__file__).parent / "programs"
 sys.path.insert(0, str(PROGRAMS))
 
-SECONDS = 5
+SECONDS = 4
 RUNS = 5
+PEER_RUNS = 3
 SWAPS = 1_000
 PEERS = ("mlflow", "mlserver", "bentoml", "fastapi")
 _TIMEOUT = 0.5
@@ -54,7 +57,8 @@ def measure() -> list[Row]:
         rows += _decode()
         rows += _start(store, sizes)
         rows += _overload(store, Path(folder))
-        return rows + _swaps(store, Path(folder))
+        rows += _swaps(store, Path(folder))
+        return rows + _rollout(store, Path(folder))
 
 
 def _stock(store: Path) -> dict[str, float]:
@@ -202,6 +206,21 @@ def _wrk(port: int, path: str, body: Path, connections: int, seconds: int) -> di
     return _told(told)
 
 
+def _check(who: str, port: int, path: str, body: Path) -> None:
+    """One request: whoever answers it with anything but one prediction is not measured.
+
+    Raises:
+        RuntimeError: it is no answer.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+    connection.request("POST", path, body.read_bytes(), {"content-type": "application/json"})
+    answer = connection.getresponse()
+    told = answer.read()
+    connection.close()
+    if answer.status != 200 or not re.search(rb"[\[ ](0|1|0\.\d+)[,\]]", told):
+        raise RuntimeError(f"{who} answers {answer.status}: {told[:300]!r}")
+
+
 def _told(text: str) -> dict[str, float]:
     bad = [int(each) for each in re.findall(r"Non-2xx or 3xx responses: (\d+)", text)]
     errors = [int(each) for line in re.findall(r"Socket errors: (.*)", text) for each in re.findall(r"\d+", line)]
@@ -218,9 +237,10 @@ def _millis(text: str) -> float:
     return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[unit]
 
 
-def _runs(port: int, path: str, body: Path, connections: int) -> dict[str, list[float]]:
+def _runs(who: str, port: int, path: str, body: Path, connections: int) -> dict[str, list[float]]:
+    _check(who, port, path, body)
     _wrk(port, path, body, connections, 1)
-    runs = [_wrk(port, path, body, connections, SECONDS) for _ in range(RUNS)]
+    runs = [_wrk(port, path, body, connections, SECONDS) for _ in range(RUNS if who == "tidegate" else PEER_RUNS)]
     return {key: [run[key] for run in runs] for key in runs[0]}
 
 
@@ -228,9 +248,9 @@ def _throughput(store: Path, folder: Path) -> list[Row]:
     rows: list[Row] = []
     for who, port, path in _servers(store, folder, "forest"):
         ours, body = who == "tidegate", _body(who, "forest", folder)
-        rows.append(_row("forest of 100, 32 connections", who, _runs(port, path, body, 32), 15_000 if ours else 0))
+        rows.append(_row("forest of 100, 32 connections", who, _runs(who, port, path, body, 32), 15_000 if ours else 0))
         rows.append(_latency("forest of 100, 32 connections, p99", who, rows[-1], 5.0 if ours else None))
-        one = _runs(port, path, body, 1)
+        one = _runs(who, port, path, body, 1)
         rows.append(
             Row(
                 f"forest of 100, one connection, p50: {who}",
@@ -241,7 +261,7 @@ def _throughput(store: Path, folder: Path) -> list[Row]:
             )
         )
     for who, port, path in _servers(store, folder, "boosted"):
-        runs = _runs(port, path, _body(who, "boosted", folder), 8)
+        runs = _runs(who, port, path, _body(who, "boosted", folder), 8)
         rows.append(_row("gradient boosting, 8 connections", who, runs, 8_000 if who == "tidegate" else 0))
     return rows
 
@@ -270,17 +290,19 @@ def _log_cost(store: Path, folder: Path) -> list[Row]:
     """The same requests with the log and without it, in turn."""
     body = _body("tidegate", "forest", folder)
     rates: dict[str, list[float]] = {"with": [], "without": []}
-    for _ in range(RUNS):
-        for which, program in (("with", ("-m", "tidegate")), ("without", (str(PROGRAMS / "serve_unlogged.py"),))):
+    dropped = 0
+    both = [("with", ("-m", "tidegate")), ("without", (str(PROGRAMS / "serve_unlogged.py"),))]
+    for turn in range(RUNS):
+        for which, program in both if turn % 2 else both[::-1]:
             port = free_port()
             command = _tidegate(store, port, "forest", program=program)
             with _running(command, port, "/v2/health/ready", folder):
                 _wrk(port, "/v2/models/forest/infer", body, 32, 1)
                 rates[which].append(_wrk(port, "/v2/models/forest/infer", body, 32, SECONDS)["rate"])
-    cost = 100 * (1 - statistics.median(rates["with"]) / statistics.median(rates["without"]))
-    return [
-        Row("prediction log, share of throughput: tidegate", cost, "%", "", 5.0, "its profiles are made from the log, elsewhere")
-    ]
+                dropped += _health(port)["prediction_log"]["dropped"]
+    costs = [100 * (1 - with_log / without) for with_log, without in zip(rates["with"], rates["without"], strict=True)]
+    note = f"{dropped} rows dropped; profiles are made from the log, elsewhere"
+    return [Row("prediction log, share of throughput: tidegate", statistics.median(costs), "%", _spread(costs), 5.0, note)]
 
 
 def _decode() -> list[Row]:
@@ -354,7 +376,8 @@ def _swaps(store: Path, folder: Path) -> list[Row]:
     bucket = open_bucket(store)
     versions = [read_version(bucket, "forest", number) for number in (2, 1)]
     body, port, path = _body("tidegate", "forest", folder), free_port(), "/v2/models/forest/infer"
-    with _running(_tidegate(store, port, "forest"), port, "/v2/health/ready", folder):
+    command = _tidegate(store, port, "forest", program=(str(PROGRAMS / "serve_watchful.py"),))
+    with _running(command, port, "/v2/health/ready", folder):
         command = ["taskset", "-c", "1", "wrk", "-t1", "-c8", "-d3600s", "--latency", "-s", str(PROGRAMS / "post.lua")]
         load = subprocess.Popen([*command, f"http://127.0.0.1:{port}{path}", "--", str(body)], stdout=subprocess.PIPE, text=True)
         try:
@@ -362,7 +385,7 @@ def _swaps(store: Path, folder: Path) -> list[Row]:
                 version = versions[swap % 2]
                 _promote(store, "forest", version.version, version.digest)
                 while _serves(port) != version.version:
-                    time.sleep(0.02)
+                    time.sleep(0.005)
         finally:
             load.send_signal(signal.SIGINT)
             told = _told(load.communicate()[0])
@@ -378,9 +401,38 @@ def _swaps(store: Path, folder: Path) -> list[Row]:
     ]
 
 
-def _serves(port: int) -> int:
+def _rollout(store: Path, folder: Path) -> list[Row]:
+    """Throughput while a rollout runs, and what becomes of the evidence."""
+    from tidegate.clock import Clock
+    from tidegate.models import read_version
+    from tidegate.records.ledger import RolloutMoved, RolloutStarted
+    from tidegate.release.ledger import append
+    from tidegate.store.bucket import open_bucket
+
+    bucket = open_bucket(store)
+    candidate = read_version(bucket, "forest", 2)
+    started = RolloutStarted(version=2, digest=candidate.digest, receipt="benchmark", plan={"mode": "canary", "steps": [0.5]})
+    moved = RolloutMoved(version=2, step=0, share=0.5, reason="benchmark")
+    for event in (started, moved):
+        append(bucket, "forest", lambda _state, event=event: event, clock=Clock(), actor="benchmark")
+    body, port = _body("tidegate", "forest", folder), free_port()
+    with _running(_tidegate(store, port, "forest"), port, "/v2/health/ready", folder):
+        while "rollout" not in (found := _health(port)["models"][0]) or found["rollout"]["problem"]:
+            time.sleep(0.05)
+        runs = _runs("tidegate", port, "/v2/models/forest/infer", body, 32)
+        pairs = _health(port)["models"][0]["rollout"]["pairs"]
+    row = _row("forest of 100, 32 connections, in a rollout", "tidegate", runs, 0)
+    kept = pairs["written"] / max(1, pairs["written"] + pairs["dropped"])
+    return [row._replace(note=f"{row.note}; {kept:.0%} of the pairs kept")]
+
+
+def _health(port: int) -> dict[str, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/health")
-    found = json.loads(connection.getresponse().read())["models"][0]["version"]
+    found: dict[str, Any] = json.loads(connection.getresponse().read())
     connection.close()
-    return int(found)
+    return found
+
+
+def _serves(port: int) -> int:
+    return int(_health(port)["models"][0]["version"])

@@ -90,7 +90,8 @@ def _load(key: str, *, private: bool) -> Any:
         data = key.encode() if "-----BEGIN" in key else Path(key).expanduser().read_bytes()
         found: Any = serialization.load_pem_private_key(data, None) if private else serialization.load_pem_public_key(data)
     except OSError as error:
-        raise _bad_key(f"the file cannot be read: {error.strerror}", kind) from None
+        named = "signing_key is no key in PEM, and the file of that name" if private else key[:300]
+        raise _bad_key(f"{named} cannot be read: {error.strerror}", kind) from None
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is locked by a password
         raise _bad_key(f"it is no {kind} key in PEM, or it is locked by a password", kind) from None
     curves = (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)

@@ -110,7 +110,9 @@ class Workspace:
         self.features = Features(self.datasets, store.online, self.clock)
         self.follow_up = follow_up(store.bucket, self.clock, settings, project.folder, store.root / "cache")
         self.checkpoints, self.outbox, after = self.follow_up.checkpoints, self.follow_up.outbox, self.follow_up.after
-        self.release = Release(store.bucket, self.clock, self.actor, allow_ungated=settings.allow_ungated, after=after)
+        self.release = Release(
+            store.bucket, self.clock, self.actor, allow_ungated=settings.allow_ungated, after=after, folder=project.folder
+        )
         self.rollouts = Controller(store.bucket, self.release, self.clock)
         self.runs = Runs(
             store,
@@ -180,11 +182,12 @@ class Workspace:
             return self.models.get(ref)
         champion = self.release.pointer(reference.name).champion
         if not champion.version:
+            self.models.get(reference.name)  # a name that nobody knows is told as such
             raise NotFoundError(
                 "no-champion",
                 f"{reference.name} has no champion",
                 why="nothing was promoted yet",
-                fix=f"tidegate model list {reference.name}",
+                fix=f"name a version ({reference.name}@1; tidegate model list {reference.name}), or promote one",
             )
         return self.models.get(f"{reference.name}@{champion.version}")
 

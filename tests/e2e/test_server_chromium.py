@@ -26,7 +26,7 @@ FLAGS = (
 )
 PAGES = [
     "/", "/models", "/models/delay", "/models/delay/versions/1", "/monitoring", "/monitoring/delay", "/decisions", "/decisions/delay-0001",
-    "/runs", "/data", "/data/flights-eval", "/data/flights-eval/1", "/health", "/search?q=train",
+    "/runs", "/data", "/data/flights-eval", "/data/flights-eval/1", "/health", "/search?q=train", "/releases", "/rollouts", "/models/delay/diff/1/2",
 ]  # fmt: skip
 
 

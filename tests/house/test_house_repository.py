@@ -64,6 +64,7 @@ def test_locks_hold_hashes_and_nothing_else_to_download_from() -> None:
         "peers-mlflow3",
         "peers-serving",
         "peers-trackers",
+        "slow",
         "test",
     ]
     for lock in locks:
@@ -84,4 +85,6 @@ def test_locks_agree_with_each_other() -> None:
         for lock in (ROOT / "requirements").glob("*.txt")
     }
     assert pins["core"] <= pins["demo"] <= pins["test"]
+    tested = dict(pin.split("==") for pin in pins["test"])
+    assert {pin for pin in pins["slow"] if pin.split("==")[0] in tested} <= pins["test"]
     assert {pin for pin in pins["bootstrap"] - pins["test"] if not pin.startswith("uv==")} == set()

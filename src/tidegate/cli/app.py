@@ -133,7 +133,9 @@ def print_error(error: TidegateError, *, as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode({"error": error.as_dict()}), indent=2).decode())
         return
-    red = sys.stderr.isatty()
+    from rich.console import Console
+
+    red = sys.stderr.isatty() and not Console(stderr=True).no_color
     typer.secho(f"error: {error.what}", err=True, fg="red" if red else None)
     for label, text in (("why", error.why), ("fix", error.fix), ("code", error.code)):
         if text:

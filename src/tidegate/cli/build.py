@@ -36,7 +36,7 @@ def build() -> None:
 @app.command()
 def image(
     version: Annotated[str, typer.Argument(metavar="MODEL@VERSION", help="Such as delay@12 or delay@champion.")],
-    to: Annotated[Path | None, typer.Option(metavar="FOLDER", show_default="MODEL-VERSION-image")] = None,
+    to: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A new folder.", show_default="MODEL-VERSION-image")] = None,
     base: Annotated[
         str,
         typer.Option(
@@ -79,7 +79,7 @@ def image(
         return
     typer.echo(f"{target}/Dockerfile serves {found.ref}" + (f" on {pinned}" if pinned else ""))
     if built:
-        typer.echo(f"{target}/oci is the image {built.digest}, {built.size} bytes")
+        typer.echo(f"{target}/oci is the image {built.digest}, {built.size:,} bytes")
         next_command(f"skopeo copy oci:{target}/oci docker://...")
     else:
         next_command(f"docker build --build-arg BASE=python:3.12-slim@sha256:... {target}")

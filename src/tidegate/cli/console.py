@@ -31,11 +31,14 @@ from tidegate.cli.flags import flags, open_workspace
 
 __all__ = [
     "Json",
+    "colour",
+    "counted",
     "flags",
     "next_command",
     "open_workspace",
     "print_csv",
     "print_json",
+    "print_section",
     "print_table",
     "progress",
     "rows",
@@ -69,11 +72,27 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     typer.echo("\n".join(line.rstrip() for line in text.get().splitlines()))
 
 
+def print_section(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str = "nothing yet") -> None:
+    """A table below another one, apart from it."""
+    typer.echo("")
+    print_table(title, columns, rows, empty=empty)
+
+
 def print_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """The same as CSV (RFC 4180, but lines end as everywhere here)."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
+
+
+def colour(name: str) -> str | None:
+    """A colour for typer, which leaves it out where nobody watches; none where NO_COLOR is set."""
+    return None if Console().no_color else name
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 file``, ``2,000 files``. The noun must take an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def next_command(command: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_table, transfer
+from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_section, print_table, transfer
 from tidegate.clock import format_time
 from tidegate.data import CheckResult, check_file, load_contract
 from tidegate.data.check import enforce
@@ -80,9 +80,10 @@ def show(ref: Ref, as_json: Json = False) -> None:
              "known later" if column.name in later else ""]
             for column in found.columns
         ]  # fmt: skip
-        print_table("", ["column", "type", "nulls", "distinct", "min", "max", ""], rows)
+        print_section("", ["column", "type", "nulls", "distinct", "min", "max", ""], rows)
     else:
-        print_table("", ["file", "size", "digest"], [[each.path, _size(each.size), short(each.digest)] for each in found.files])
+        print_section("", ["file", "size", "digest"], [[each.path, _size(each.size), short(each.digest)] for each in found.files])
+    typer.echo("")
     next_command(f"tidegate data verify {found.ref}")
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from tidegate.cli.console import Json, open_workspace, print_json, print_table
+from tidegate.cli.console import Json, colour, open_workspace, print_json, print_table
 from tidegate.health import LEVELS
 from tidegate.records.health import Check, CheckState, Health
 
@@ -34,7 +34,7 @@ def _tell(health: Health) -> None:
         typer.echo(f"  {_MARKS[blocking.state]}: {blocking.evidence}")
         typer.echo(f"  fix: {blocking.fix}")
     for flag in health.red_flags:
-        typer.secho(f"red flag: {flag}", fg="red" if watched else None)
+        typer.secho(f"red flag: {flag}", fg=colour("red") if watched else None)
     print_table("", ["level", "section", "check", "", "evidence"], [_row(check) for check in health.checks])
 
 

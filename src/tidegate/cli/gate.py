@@ -119,7 +119,11 @@ def run(
         print_json({"digest": judged.receipt_digest, "receipt": judged.receipt, "report": judged.report})
     _write(judged.report, html, markdown, as_json=as_json)
     if judged.report.verdict is Verdict.PASS and not as_json:
-        next_command(f"tidegate approve {judged.version.ref}")
+        name, number = judged.version.name, judged.version.version
+        follows = workspace.release.plan(name, number, policy=workspace.policy(name))
+        for why in follows.not_by_policy:
+            typer.echo(f"the policy does not approve it by itself: {why}")
+        next_command(follows.follows)
     raise typer.Exit(judged.report.verdict.exit_code)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_table
+from tidegate.cli.console import Json, counted, next_command, open_workspace, print_json, print_section, print_table
 from tidegate.cli.model_folder import card, diff, export_version, import_folder, roles_of, verdicts_of
 from tidegate.cli.model_transfer import pull_version, push_version, sign, trusted_keys
 from tidegate.clock import format_time
@@ -34,9 +34,14 @@ app.command("pull")(pull_version)
 
 
 @app.command("list")
-def list_versions(name: Annotated[str, typer.Argument(metavar="MODEL")] = "", as_json: Json = False) -> None:
+def list_versions(
+    name: Annotated[str, typer.Argument(metavar="MODEL", show_default="every model")] = "", as_json: Json = False
+) -> None:
     """Versions, newest first."""
-    versions = open_workspace().models.list(name)
+    workspace = open_workspace()
+    versions = workspace.models.list(name)
+    if name and not versions:
+        workspace.models.get(name)  # says which name is near
     if as_json:
         print_json(versions)
         return
@@ -59,16 +64,22 @@ def show(version: Version, as_json: Json = False) -> None:
     manifest = found.manifest
     print_table("", [found.ref, manifest.description], _facts(found, roles))
     columns = ["input", "type", "shape", "may be missing", "unit", "allowed"]
-    print_table("takes", columns, [_described(tensor) for tensor in manifest.signature.inputs], empty="not known")
-    print_table(
-        "gives", ["output", *columns[1:3]], [_described(tensor)[:3] for tensor in manifest.signature.outputs], empty="not known"
-    )
-    print_table("files", ["path", "bytes", "SHA-256"], [[file.path, file.size, file.digest] for file in manifest.files])
-    print_table(
-        "requirements", ["distribution", "version"], [line.split("==") for line in manifest.requirements], empty="not known"
-    )
-    judged = [[each.verdict, each.snapshot, format_time(each.at), short(each.receipt)] for each in verdicts]
-    print_table("verdicts", ["verdict", "on", "at", "receipt"], judged, empty="none yet")
+    signature = manifest.signature
+    sections = [
+        ("takes", columns, [_described(tensor) for tensor in signature.inputs], "not known"),
+        ("gives", ["output", *columns[1:3]], [_described(tensor)[:3] for tensor in signature.outputs], "not known"),
+        ("files", ["path", "bytes", "SHA-256"], [[file.path, f"{file.size:,}", file.digest] for file in manifest.files], "none"),
+        ("requirements", ["distribution", "version"], [line.split("==") for line in manifest.requirements], "not known"),
+        (
+            "verdicts",
+            ["verdict", "on", "at", "receipt"],
+            [[each.verdict, each.snapshot, format_time(each.at), short(each.receipt)] for each in verdicts],
+            "none yet",
+        ),
+    ]
+    for title, heading, rows, empty in sections:
+        print_section(title, heading, rows, empty=empty)
+    typer.echo("")
     next_command(f"tidegate gate {found.ref}")
 
 
@@ -97,9 +108,13 @@ def verify(
     else:
         if signer:
             typer.echo(f"{found.ref} is signed by {signer.name}")
+        elif signatures:
+            keys = ", ".join(sorted({short(each.key_id) for each in signatures}))
+            typer.echo(f"{found.ref} says it is signed by {keys}: to hold it against a key you trust, --key FILE")
         for problem in problems:
             typer.echo(f"problem: {problem}")
-        typer.echo(f"{found.ref}: {len(problems)} problems" if problems else f"{found.ref}: all as registered")
+        typer.echo(f"{found.ref}: {counted(len(problems), 'problem')}" if problems else f"{found.ref}: all as registered")
+        next_command(f"tidegate model load-check {found.ref}" if not problems else "tidegate store verify")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -125,6 +140,7 @@ def load_check(
     typer.echo(
         f"{found.ref} loads as {found.manifest.format} and answers: {', '.join(f'{name} {value}' for name, value in plain.items())}"
     )
+    next_command(f"tidegate gate {found.ref}")
 
 
 def _row(version: ModelVersion) -> list[str]:
@@ -149,7 +165,7 @@ def _facts(version: ModelVersion, roles: list[str]) -> list[tuple[str, str]]:
         ("registered", f"{format_time(manifest.created_at)} by {manifest.author or 'unknown'}"),
         ("task", manifest.task + (f", classes {', '.join(manifest.classes)}" if manifest.classes else "")),
         ("format", manifest.format + (" (runs code when loaded)" if manifest.loads_code else "")),
-        ("size", f"{manifest.size:,} bytes in {len(manifest.files)} files"),
+        ("size", f"{manifest.size:,} bytes in {counted(len(manifest.files), 'file')}"),
         ("parity", parity_text(manifest)),
         *lineage_facts(manifest, changed),
     ]

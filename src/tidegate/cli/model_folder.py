@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_table
-from tidegate.errors import ConflictError, UsageError
+from tidegate.cli.console import Json, counted, next_command, open_workspace, print_json, print_table
+from tidegate.errors import ConflictError, UnavailableError, UsageError
 from tidegate.gate import find_diffs
 from tidegate.models.card import CardVerdict, card_page, write_card
 from tidegate.models.comparing import compare_packages
@@ -52,13 +52,16 @@ def diff(
     for name, changes in tables.items():
         rows = [[change.what, change.before, change.after] for change in changes]
         print_table(name, ["what", old.ref, new.ref], rows, empty="the same")
+        typer.echo("")
     next_command(f"tidegate gate {new.ref}")
 
 
 def card(
     version: Version,
     html: Annotated[bool, typer.Option("--html", help="As an HTML page instead of Markdown.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to a file.", show_default="standard output")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.", show_default="standard output")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The card of a version: the author's words, signature, parity, lineage, verdicts, requirements."""
@@ -66,14 +69,17 @@ def card(
     found = workspace.version(version)
     text = write_card(found, verdicts_of(workspace, found), roles_of(workspace, found))
     text = card_page(text, found.ref) if html else text
-    if out is not None:
-        out.write_text(text, encoding="utf-8")
+    if output is not None:
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UnavailableError("cannot-write", f"cannot write {output}", why=str(error), fix="check the folder") from None
     if as_json:
-        print_json({"version": found.ref, "digest": found.digest, "card": text, "file": str(out or "")})
-    elif out is None:
+        print_json({"version": found.ref, "digest": found.digest, "card": text, "file": str(output or "")})
+    elif output is None:
         typer.echo(text, nl=False)
     else:
-        typer.echo(f"the card of {found.ref} is in {out}")
+        typer.echo(f"the card of {found.ref} is in {output}")
         next_command(f"tidegate model show {found.ref}")
 
 
@@ -117,7 +123,7 @@ def import_folder(
         told: dict[str, Any] = {"version": found.ref, "digest": found.digest, "files": len(found.manifest.files)}
         print_json(told | {"loads_code": True})
         return
-    typer.echo(f"{found.ref}: {len(found.manifest.files)} files, {found.manifest.size:,} bytes")
+    typer.echo(f"{found.ref}: {counted(len(found.manifest.files), 'file')}, {found.manifest.size:,} bytes")
     typer.echo(
         f"loading it runs code that came with it: only a deployment with allow_code = true in [models.{name}.serving] does"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.console import Json, next_command, open_workspace, print_json, transfer
+from tidegate.cli.console import Json, counted, next_command, open_workspace, print_json, transfer
 from tidegate.cli.flags import flags
 from tidegate.digest import short
 from tidegate.errors import BadInputError, UsageError
@@ -82,7 +82,7 @@ def push_version(
         print_json(told | {"artifact": pushed.reference.pinned, "bytes": pushed.size, "sent": pushed.sent})
         return
     typer.echo(f"{found.ref} is {pushed.reference}")
-    typer.echo(f"sent {pushed.sent} of {pushed.size} bytes, the rest was there")
+    typer.echo(f"sent {pushed.sent:,} of {pushed.size:,} bytes{', the rest was there' if pushed.sent < pushed.size else ''}")
     next_command(f"tidegate model pull {pushed.reference.pinned}")
 
 
@@ -163,7 +163,9 @@ def _pull_to_folder(source: str, to: Path | None, as_json: bool) -> None:
         print_json({"version": found.ref, "digest": found.digest, "folder": str(folder), "signatures": signatures})
         return
     keys = sorted({short(signature.key_id) for signature in find_signatures(workspace.store.bucket, found)})
-    typer.echo(f"{found.ref} is in {folder}: {len(found.manifest.files)} files, signed by {', '.join(keys) or 'nobody'}")
+    typer.echo(
+        f"{found.ref} is in {folder}: {counted(len(found.manifest.files), 'file')}, signed by {', '.join(keys) or 'nobody'}"
+    )
     next_command(
         f"model_signing verify key {folder} --signature {folder}/{signatures[0]} --public_key key.pub"
         if signatures
@@ -182,6 +184,6 @@ def _tell(pulled: Pulled, folder: str, as_json: bool) -> None:
     typer.echo(f"{pulled.reference.pinned}")
     what = f"{version.ref}, digest {short(version.digest)}" if version else "a model of other tools"
     place = f"in {folder}" if folder else "a version of this project"
-    typer.echo(f"it is {what}: {len(pulled.files)} files, {len(signatures)} signatures, {place}")
+    typer.echo(f"it is {what}: {counted(len(pulled.files), 'file')}, {counted(len(signatures), 'signature')}, {place}")
     if version and version.manifest.loads_code:
         typer.echo("it runs code of its own when it is loaded: look at files/ before you allow that")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.tree import Tree
 
-from tidegate.cli.console import Json, flags, next_command, open_workspace, print_json, print_table
+from tidegate.cli.console import Json, colour, flags, next_command, open_workspace, print_json, print_table
 from tidegate.errors import TidegateError, UsageError
 from tidegate.pipelines import Graph, StepEvent, load_pipeline, make_plan
 from tidegate.pipelines import Progress as Listener
@@ -54,7 +54,7 @@ def run(target: Target, param: Params = None, full: Full = False, as_json: Json 
         )
         return
     for warning in result.warnings:
-        typer.secho(f"warning: {warning}", err=True, fg="yellow" if sys.stderr.isatty() else None)
+        typer.secho(f"warning: {warning}", err=True, fg=colour("yellow") if sys.stderr.isatty() else None)
     reused = sum(step.state is StepState.CACHED for step in result.steps)
     typer.echo(
         f"run {result.run_id}: {len(result.steps)} step{'s' if len(result.steps) > 1 else ''}, {reused} of them from the cache"

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from tidegate.ci import read_surroundings
-from tidegate.cli.console import Json, next_command, open_workspace, print_json, print_table
+from tidegate.cli.console import Json, colour, counted, next_command, open_workspace, print_json, print_table
+from tidegate.cli.flags import require_known
 from tidegate.clock import format_time, parse_time
-from tidegate.errors import IntegrityError, UsageError
+from tidegate.digest import short
+from tidegate.errors import ApprovalMissing, IntegrityError, UsageError
 from tidegate.records.ledger import LedgerEntry, Workflow
 from tidegate.records.names import Reference, parse_reference
 from tidegate.release import audit_ledger, served_at, tell
@@ -29,7 +31,7 @@ rollback_app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 Version = Annotated[str, typer.Argument(metavar="MODEL@VERSION", help="Such as delay@12.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL")]
-Reason = Annotated[str, typer.Option(help="Kept in the ledger for good.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Needed; kept in the ledger for good.")]
 
 
 @approve_app.command()
@@ -49,7 +51,8 @@ def approve(
     entry = workspace.release.approve(ref.name, _number(ref), policy=policy, comment=comment, via=via, ci=ci)
     _show(ref.name, entry, as_json)
     if not as_json:
-        next_command(f"tidegate promote {ref}")
+        ahead = workspace.release.plan(ref.name, _number(ref), policy=policy)
+        next_command(ahead.follows + (f"    ({ahead.refusal.what})" if isinstance(ahead.refusal, ApprovalMissing) else ""))
 
 
 @promote_app.command()
@@ -58,10 +61,10 @@ def promote(
     break_glass: Annotated[
         bool, typer.Option("--break-glass", help="In an emergency: past verdict and approvals, if the policy lets you. Loud.")
     ] = False,
-    reason: Reason = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Needed with --break-glass; kept in the ledger for good.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Move the pointer to a version that passed the gate and is approved. Of several who try at once, one wins."""
+    """Move the pointer to a version that passed the gate, is approved, and signed where the policy asks. Of several who try, one wins."""
     workspace = open_workspace()
     ref = _numbered(version)
     policy = workspace.policy(ref.name)
@@ -69,7 +72,7 @@ def promote(
         raise UsageError("reason-unused", "--reason goes with --break-glass", why="a promotion's reason is its receipt")
     if break_glass:
         entry = workspace.release.break_glass(ref.name, _number(ref), policy=policy, reason=reason)
-        typer.secho(f"{ref} serves past the gate, by {entry.actor}: {reason}", fg="red", bold=True, err=True)
+        typer.secho(f"{ref} serves past the gate, by {entry.actor}: {reason}", fg=colour("red"), bold=True, err=True)
     else:
         entry = workspace.release.promote(ref.name, _number(ref), policy=policy)
     _show(ref.name, entry, as_json)
@@ -87,6 +90,7 @@ def rollback(
 ) -> None:
     """Move the pointer back to an earlier champion, at once, and quarantine the version that it leaves."""
     workspace = open_workspace()
+    require_known(workspace, model)
     entry = workspace.release.rollback(model, reason=reason, to=to)
     _show(model, entry, as_json)
     if not as_json:
@@ -110,17 +114,20 @@ def revoke(
 @app.command()
 def log(model: Model, as_json: Json = False) -> None:
     """Every decision about a model, oldest first."""
-    entries = open_workspace().release.history(model)
+    workspace = open_workspace()
+    require_known(workspace, model)
+    entries = workspace.release.history(model)
     if as_json:
         print_json(entries)
         return
     rows = [[entry.seq, format_time(entry.at), entry.actor, tell(entry.event).sentence] for entry in entries]
     print_table(f"ledger of {model}", ["entry", "at", "who", "what"], rows, empty="no decision has been recorded")
+    next_command(f"tidegate release history {model}")
 
 
 @app.command()
 def verify(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", show_default="every model")] = "",
+    model: Annotated[str, typer.Argument(metavar="MODEL", show_default="every model")] = "",
     key: Annotated[str, typer.Option(help="Public key of the checkpoints, in PEM.", show_default="that of signing_key")] = "",
     as_json: Json = False,
 ) -> None:
@@ -133,10 +140,14 @@ def verify(
         print_json({"ledgers": [item._asdict() for item in checked], "ok": not wrong})
     for item in checked if not as_json else []:
         if not item.problems:
-            told = f"{item.checkpoints} checkpoints agree" if item.checkpoints else "no checkpoint: nobody would see a cut"
+            told = (
+                f"{counted(item.checkpoints, 'checkpoint')} in agreement"
+                if item.checkpoints
+                else "no checkpoint: nobody would see a cut"
+            )
             typer.echo(f"{item.model}: {item.entries} entries, chain, pointer and receipts hold; {told}")
         for problem in item.problems:
-            typer.secho(f"{item.model}: {problem}", fg="red", err=True)
+            typer.secho(f"{item.model}: {problem}", fg=colour("red"), err=True)
     raise typer.Exit(1 if wrong else 0)
 
 
@@ -166,11 +177,17 @@ def plan(version: Version, as_json: Json = False) -> None:
     if as_json:
         refusal = found.refusal
         print_json(
-            {"possible": found.event is not None, "lines": found.explain(), "refusal": refusal.as_dict() if refusal else None}
+            {
+                "possible": found.event is not None,
+                "lines": found.explain(),
+                "refusal": refusal.as_dict() if refusal else None,
+                "not_by_policy": found.not_by_policy,
+            }
         )
         return
     for line in found.explain():
         typer.echo(line)
+    next_command(found.follows)
 
 
 @app.command()
@@ -180,24 +197,34 @@ def history(
     """What served at a time, to the microsecond, and what that rested on: who moved the pointer, receipt, report and approvals."""
     workspace = open_workspace()
     time = parse_time(at) if at else workspace.clock.now()
+    require_known(workspace, model)
     served = served_at(model, workspace.release.history(model), time)
     if as_json:
         print_json(served)
         return
     for line in served.lines():
         typer.echo(line)
+    next_command(f"tidegate gate report {short(served.receipt)}" if served.receipt else f"tidegate release log {model}")
 
 
 @app.command()
 def freeze(model: Model, reason: Reason = "", as_json: Json = False) -> None:
-    """Forbid promotions until it is lifted. Rolling back stays possible."""
-    _show(model, open_workspace().release.freeze(model, reason=reason), as_json)
+    """Forbid promotions until unfreeze. Rolling back stays possible."""
+    workspace = open_workspace()
+    require_known(workspace, model)
+    _show(model, workspace.release.freeze(model, reason=reason), as_json)
+    if not as_json:
+        next_command(f"tidegate release unfreeze {model} --reason TEXT")
 
 
 @app.command()
 def unfreeze(model: Model, reason: Reason = "", as_json: Json = False) -> None:
     """Allow promotions again."""
-    _show(model, open_workspace().release.unfreeze(model, reason=reason), as_json)
+    workspace = open_workspace()
+    require_known(workspace, model)
+    _show(model, workspace.release.unfreeze(model, reason=reason), as_json)
+    if not as_json:
+        next_command(f"tidegate release log {model}")
 
 
 @app.command()
@@ -233,7 +260,7 @@ def _numbered(text: str) -> Reference:
             "version-missing",
             f"{text!r} does not say which version",
             why="a move of the pointer names its version",
-            fix=f"write {ref.name}@3",
+            fix=f"write {ref.name}@NUMBER: tidegate model list {ref.name} tells which there are",
         )
     return ref
 

@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.console import Json, next_command, open_workspace, print_json
+from tidegate.cli.flags import require_known
 from tidegate.clock import format_time
 from tidegate.errors import UsageError
 from tidegate.records.ledger import Rollout
 from tidegate.records.names import Reference, parse_reference
 from tidegate.records.rollout import Look, RolloutPolicy
 from tidegate.release import tell
+from tidegate.serving.rollout.conditions import watched
 from tidegate.serving.rollout.live import plan_of
 from tidegate.serving.rollout.picture import LEGEND, picture
 from tidegate.workspace import Workspace
@@ -33,12 +35,14 @@ Model = Annotated[str, typer.Argument(metavar="MODEL")]
 def start(version: Annotated[str, typer.Argument(metavar="MODEL@VERSION")], as_json: Json = False) -> None:
     """Begin the rollout of a version. It needs what a promotion needs: a PASS and its approvals."""
     workspace, ref = open_workspace(), parse_reference(version, "model")
-    rollout = workspace.rollouts.start(ref.name, _number(ref), policy=workspace.policy(ref.name))
+    policy = workspace.policy(ref.name)
+    rollout = workspace.rollouts.start(ref.name, _number(ref), policy=policy)
     if as_json:
         print_json({"model": ref.name, **_plain(rollout)})
         return
     typer.echo(f"{ref} is rolled out: {_steps(plan_of(rollout), rollout)}")
-    next_command(f"tidegate tick (from cron), tidegate rollout status {ref.name}")
+    typer.echo(f"watched: {watched(plan_of(rollout), policy.task)}")
+    next_command(f"tidegate rollout status {ref.name}    (tidegate tick, best from cron, moves it on)")
 
 
 @app.command()
@@ -48,6 +52,7 @@ def plan(version: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]")], as_
     if ref.version:
         _plan_start(workspace, ref, as_json)
         return
+    require_known(workspace, ref.name)
     found = workspace.rollouts.plan(ref.name)
     if as_json:
         print_json({"model": ref.name, "look": found.look if found else None, "event": found.event if found else None})
@@ -61,6 +66,7 @@ def plan(version: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]")], as_
 def status(model: Model, as_json: Json = False) -> None:
     """The rollout that runs: where it stands, and the confidence sequences that decide about it."""
     workspace = open_workspace()
+    require_known(workspace, model)
     found = workspace.rollouts.plan(model)
     if as_json:
         print_json({"model": model, **(_plain(found.rollout) if found else {}), "look": found.look if found else None})
@@ -79,15 +85,23 @@ def status(model: Model, as_json: Json = False) -> None:
         typer.echo(line)
     typer.echo(LEGEND)
     promoting = look.action == "done"
-    next_command(f"tidegate promote {model}@{look.version}" if promoting else f"tidegate tick, or tidegate rollout stop {model}")
+    next_command(
+        f"tidegate promote {model}@{look.version}"
+        if promoting
+        else f"tidegate tick    (to end it: tidegate rollout stop {model} --reason TEXT)"
+    )
 
 
 @app.command()
 def stop(
-    model: Model, reason: Annotated[str, typer.Option(help="Kept in the ledger for good.")] = "", as_json: Json = False
+    model: Model,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Needed; kept in the ledger for good.")] = "",
+    as_json: Json = False,
 ) -> None:
     """End the rollout that runs: the champion answers everything again."""
-    entry = open_workspace().rollouts.stop(model, reason=reason)
+    workspace = open_workspace()
+    require_known(workspace, model)
+    entry = workspace.rollouts.stop(model, reason=reason)
     if as_json:
         print_json({"model": model, "seq": entry.seq, "at": entry.at, "actor": entry.actor, "event": entry.event})
         return
@@ -105,7 +119,10 @@ def _plan_start(workspace: Workspace, ref: Reference, as_json: bool) -> None:
     for sentence, refusal in found.answers:
         typer.echo(f"{'no ' if refusal else 'yes'} {sentence}")
     typer.echo(f"{policy.rollout.mode}: {_told(policy.rollout)}")
-    next_command(found.refusal.fix if found.refusal else f"tidegate rollout start {ref}")
+    typer.echo(f"watched: {watched(policy.rollout, policy.task)}")
+    if found.refusal:
+        typer.echo(f"it cannot be started: {found.refusal.what}")
+    next_command(found.follows if found.refusal else f"tidegate rollout start {ref}")
 
 
 def _steps(plan: RolloutPolicy, rollout: Rollout) -> str:
@@ -144,6 +161,6 @@ def _number(ref: Reference) -> int:
             "version-missing",
             f"{str(ref)!r} does not say which version",
             why="a rollout is of one version",
-            fix=f"write {ref.name}@3",
+            fix=f"write {ref.name}@NUMBER: tidegate model list {ref.name} tells which there are",
         )
     return ref.number

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.console import Json, next_command, open_workspace, print_csv, print_json, print_table
+from tidegate.cli.console import Json, colour, next_command, open_workspace, print_csv, print_json, print_section, print_table
 from tidegate.clock import SECOND, format_time
 from tidegate.errors import NotFoundError, UsageError
 from tidegate.records.run import Run
@@ -145,16 +145,16 @@ def show(run_id: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = 
         ]
     answers = reproducibility(environment, run.inputs, run.params)
     print_table("", ["run", ""], [*rows, ("run again", grade(answers))])
-    print_table("", ["to run it again", ""], [("yes" if answer.ok else "NO", answer.sentence) for answer in answers])
+    print_section("", ["to run it again", ""], [("yes" if answer.ok else "NO", answer.sentence) for answer in answers])
     for title, items in (("parameters", run.params), ("tags", run.tags), ("artifacts", run.artifacts)):
         if items:
-            print_table("", [title, ""], sorted(items.items()))
+            print_section("", [title, ""], sorted(items.items()))
     inputs = [[item.name, item.source_type, item.digest] for item in run.inputs if item.is_data]
     if inputs:
-        print_table("", ["inputs", "kind", "digest"], inputs)
+        print_section("", ["inputs", "kind", "digest"], inputs)
     metrics = [[item.name, f"{item.last:.6g}", f"{item.min:.6g}", f"{item.max:.6g}", item.count] for item in run.metrics.values()]
     if metrics:
-        print_table("", ["metric", "last", "min", "max", "points"], metrics)
+        print_section("", ["metric", "last", "min", "max", "points"], metrics)
 
 
 @app.command()
@@ -266,7 +266,7 @@ def _print_code(code: CodeDiff) -> None:
     if not code.files:
         return
     print_table("", ["added", "removed", "file"], [line.split(" ", 2) for line in code.files])
-    colours = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
+    colours = {sign: colour(name) for sign, name in (("+", "green"), ("-", "red"), ("@", "cyan"))}
     typer.echo("")
     lines = code.text.split("\n")
     for line in lines:

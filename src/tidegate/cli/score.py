@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.console import Json, next_command, open_workspace, print_json, rows
+from tidegate.cli.console import Json, counted, next_command, open_workspace, print_json, rows
 from tidegate.cli.model_transfer import trusted_keys
 from tidegate.digest import short
 from tidegate.errors import UsageError
@@ -83,6 +83,6 @@ def _tell(done: Scored) -> None:
         typer.echo(f"{done.resumed:,} rows had been done before it was interrupted")
     for each in done.refused:
         typer.echo(
-            f"left out: {each.rows:,} rows, {each.what} [{each.code}]: {', '.join(each.first[:3])}{' ...' if each.rows > 3 else ''}"
+            f"left out: {counted(each.rows, 'row')}, {each.what} [{each.code}]: {', '.join(each.first[:3])}{' ...' if each.rows > 3 else ''}"
         )
-    typer.echo(f"{done.output}: SHA-256 {short(done.output_digest)}..., by {done.engine} with {done.workers} workers")
+    typer.echo(f"{done.output}: SHA-256 {short(done.output_digest)}..., by {done.engine} with {counted(done.workers, 'worker')}")

@@ -57,8 +57,8 @@ def _failed(rule: RuleResult, rows: int, noun: str) -> list[str]:
             f"{named(rule)} is stopped by {_listed(stopped, noun)}.{there} Look first at what the candidate gets wrong there."
         ]
     if rule.shown:
-        keys = ", ".join(row.key for row in rule.shown[:_NAMED])
-        return [f"{named(rule)}: mend {keys}{' and others' if len(rule.shown) > _NAMED else ''}."]
+        keys = ", ".join(row.key for row in rule.shown[:_NAMED]) + (" and others" if len(rule.shown) > _NAMED else "")
+        return [f"{named(rule)}: {f'get {keys} right' if rule.test == 'golden' else f'mend {keys}'}."]
     found = needed(rule, rule_line(rule, rows))
     if not found:
         return [f"{named(rule)}: {rule.reason.rstrip('.')}."]

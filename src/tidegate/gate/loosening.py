@@ -181,7 +181,7 @@ def _shorter_list(before: list[str], after: list[str]) -> bool:
 
 
 def _more_people(before: list[str], after: list[str]) -> bool:
-    """An empty list lets everybody approve."""
+    """An empty list lets everybody approve, or sign."""
     return bool(before) and (not after or not set(after) <= set(before))
 
 
@@ -221,6 +221,7 @@ _RELEASE: dict[str, _Weaker] = {
     "approvals": _less,
     "approval_lifetime": _longer,
     "approvers": _more_people,
+    "signed_by": _more_people,
     "quorum": _fewer_of_a_role,
     "roles": _more_with_a_role,
     "break_glass": _added,

@@ -15,13 +15,15 @@ from tidegate.models import Models
 from tidegate.monitoring import Monitor, PredictionLog, list_alerts
 from tidegate.records.dataset import Snapshot
 from tidegate.records.decision import Decision
-from tidegate.records.ledger import LedgerEntry, Promoted, RolledBack
+from tidegate.records.ledger import LedgerEntry, Promoted, RolledBack, Rollout
 from tidegate.records.model import Lineage, ModelVersion
 from tidegate.records.monitoring import Alert, Window
 from tidegate.records.policy import ModelPolicy
 from tidegate.records.receipt import Receipt
+from tidegate.records.rollout import Look
 from tidegate.records.run import Run
 from tidegate.release import Release
+from tidegate.serving.rollout.looks import find_look
 from tidegate.store import Store
 
 RECENT_WINDOWS = 8
@@ -113,6 +115,16 @@ class ModelFacts:
         receipts = {event.receipt for event in self.promotions if event.version == version}
         consents = self.rooms.release.state(self.name).consents
         return sorted({consent.approver for consent in consents if consent.receipt in receipts})
+
+    @cached_property
+    def rollout(self) -> Rollout | None:
+        """The rollout that runs."""
+        return self.rooms.release.rollouts.running(self.name)
+
+    @cached_property
+    def look(self) -> Look | None:
+        """The newest look at the rollout that runs."""
+        return find_look(self.rooms.store.bucket, self.name, self.rollout.seq) if self.rollout else None
 
     @cached_property
     def training(self) -> dict[str, Snapshot | None]:

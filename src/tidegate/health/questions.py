@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tidegate.clock import DAY, format_time, parse_duration
+from tidegate.clock import DAY, HOUR, format_time, parse_duration
 from tidegate.health.facts import ModelFacts, Rooms
 from tidegate.monitoring import window_length
 from tidegate.records.decision import DecisionState
@@ -25,6 +25,7 @@ VERIFICATION = "verification"
 """Kind of the documents that ``store verify`` leaves."""
 
 _VERIFIED_WITHIN = 30 * DAY
+_LOOKED_WITHIN = HOUR
 
 
 class Answer(NamedTuple):
@@ -236,6 +237,16 @@ def _performance_judged(model: ModelFacts) -> Answer:
     return _ok(f"{', '.join(sorted({finding.subject for finding in judged}))} in {len(model.windows)} windows")
 
 
+def _rollouts_watched(model: ModelFacts) -> Answer:
+    rollout, look = model.rollout, model.look
+    if rollout is None:
+        return _ok("no version is being rolled out")
+    seen = look.at if look else rollout.started_at
+    told = f"{look.rows:,} rows at {format_time(seen)}" if look else f"started at {format_time(seen)}, nobody has looked yet"
+    late = model.rooms.clock.now() - seen > _LOOKED_WITHIN
+    return Answer(CheckState.FAIL if late else CheckState.OK, f"version {rollout.version}, {told}")
+
+
 def _retraining_declared(model: ModelFacts) -> Answer:
     if model.policy is None or model.policy.retrain is None:
         return _fail("no retraining is declared")
@@ -301,6 +312,9 @@ QUESTIONS = [
         3,
         "declare monitoring.time, and bring labels in time",
         _of_every_model(_performance_judged),
+    ),
+    Question(
+        "rollouts are looked at every hour", "monitoring", 3, "run tidegate tick from cron", _of_every_model(_rollouts_watched)
     ),
     Question("retraining is declared", "monitoring", 4, "add [models.NAME.retrain]", _of_every_model(_retraining_declared)),
     Question("alerts lead to decisions", "monitoring", 4, "run tidegate tick from cron", _of_every_model(_alerts_answered)),

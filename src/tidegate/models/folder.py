@@ -61,7 +61,10 @@ def new_folder(folder: Path) -> Generator[Path]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConflictError(
-            "folder-not-empty", f"{folder} is there already and not empty", why="nothing is overwritten", fix="choose another"
+            "folder-not-empty",
+            f"{folder} is there already and not empty",
+            why="nothing is overwritten",
+            fix="name another folder",
         )
     part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     try:

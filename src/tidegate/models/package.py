@@ -69,6 +69,8 @@ def read_version(bucket: Bucket, name: str, version: int, digest: str = "") -> M
         )
     try:
         manifest = digests.parsed(blob.data, Manifest)
+        if (manifest.name, manifest.version) != (name, version):
+            raise msgspec.ValidationError(f"it is that of {manifest.ref}")
     except msgspec.MsgspecError as error:
         raise IntegrityError(
             "manifest-unreadable",

@@ -120,12 +120,13 @@ def conform(signature: Signature, columns: Mapping[str, Any]) -> Columns:
 
 def names_error(expected: Sequence[str], found: Sequence[str]) -> BadInputError:
     """The error for inputs whose names are not the signature's: unknown ones first, each with the nearest valid name."""
-    unknown = [name for name in found if name not in expected]
-    absent = [name for name in expected if name not in found]
+    known, given = set(expected), set(found)
+    unknown = [name for name in found if name not in known]
+    absent = [name for name in expected if name not in given]
     if unknown:
         return BadInputError(
             "unknown-feature",
-            f"the model has no input {unknown[0]!r}",
+            f"the model has no input {unknown[0][:200]!r}",
             why=f"it takes {len(expected)}: {_shortened(expected)}",
             fix=nearest(unknown[0], absent or list(expected)),
         )

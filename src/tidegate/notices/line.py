@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 TIMEOUT = 10.0
 MAX_ANSWER = 64 * 1024
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""What of IPv6 is the internet's (RFC 4291, 2.4): outside lie addresses that older tables of private ones do not name."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -38,8 +40,9 @@ def is_public(address: Address) -> bool:
         hidden = address.ipv4_mapped or address.sixtofour
         if hidden is None and address in _NAT64:
             hidden = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if hidden is not None:
-            address = hidden
+        if hidden is None and address not in _UNICAST:
+            return False
+        address = hidden or address
     return address.is_global and not address.is_multicast
 
 

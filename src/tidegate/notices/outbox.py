@@ -9,7 +9,9 @@ recommends ("Deliverability and reliability"), over about three days.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,10 +22,22 @@ from tidegate.notices.targets import DeliveryError, NoticeTarget
 from tidegate.records.notice import Notice, Waiting
 from tidegate.store.ports import Bucket
 
+_Record = TypeVar("_Record")
+_log = logging.getLogger("tidegate.notices")
+
 PAUSES = (5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
 """How long after each failed attempt the next one comes; after the last, it is given up."""
 CLAIM = MINUTE
 """How long an attempt may take before another process takes it for dead."""
+
+
+class Delivery(NamedTuple):
+    """A notice that one target has not taken: ``waiting``, or ``given up``."""
+
+    target: str
+    """As people know it; a part of its id, if nobody is told any more who had it."""
+    state: str
+    waiting: Waiting
 
 
 class Outbox:
@@ -56,7 +70,8 @@ class Outbox:
             return
         key = f"notices/seen/{source}.json"
         blob = self._bucket.find(key)
-        seen = msgspec.json.decode(blob.data, type=int) if blob else first
+        known = _read(key, blob.data, int) if blob else None
+        seen = first if known is None or known < 0 else known
         entries = newer(seen)
         for _, notice in entries:
             if notice is not None:
@@ -78,11 +93,20 @@ class Outbox:
 
     def waiting(self) -> list[Waiting]:
         """What no target has taken yet."""
-        return list(self._listed("waiting"))
+        return [waiting for _, waiting in self._listed("waiting")]
 
     def failed(self) -> list[Waiting]:
         """What was given up."""
-        return list(self._listed("failed"))
+        return [waiting for _, waiting in self._listed("failed")]
+
+    def deliveries(self) -> list[Delivery]:
+        """What was given up, then what waits, by target."""
+        names = {target.id: target.name for target in self.targets}
+        return [
+            Delivery(names.get(target, f"{target[:8]}, which is no longer set"), told, waiting)
+            for state, told in (("failed", "given up"), ("waiting", "waiting"))
+            for target, waiting in self._listed(state)
+        ]
 
     def again(self) -> int:
         """Lets everything that was given up wait again; returns how many."""
@@ -91,8 +115,11 @@ class Outbox:
             found = self._bucket.find(key)
             if found is None:
                 continue
-            notice = digests.parsed(found.data, Waiting).notice
-            self._bucket.put_if_absent(key.replace("/failed/", "/waiting/", 1), digests.canonical(Waiting(notice=notice)))
+            given_up = _read(key, found.data, Waiting)
+            if given_up is None:
+                continue
+            again = digests.canonical(Waiting(notice=given_up.notice))
+            self._bucket.put_if_absent(key.replace("/failed/", "/waiting/", 1), again)
             self._bucket.delete(key)
             count += 1
         return count
@@ -104,9 +131,9 @@ class Outbox:
         blob = self._bucket.find(key)
         if blob is None:
             return False
-        waiting = digests.parsed(blob.data, Waiting)
+        waiting = _read(key, blob.data, Waiting)
         now = self._clock.now()
-        if waiting.next_at > now:
+        if waiting is None or waiting.next_at > now:
             return False
         claimed = msgspec.structs.replace(waiting, attempts=waiting.attempts + 1, next_at=now + CLAIM)
         try:
@@ -134,11 +161,21 @@ class Outbox:
         except ConflictError:
             return  # it took so long that another process tries already
 
-    def _listed(self, state: str) -> Iterator[Waiting]:
+    def _listed(self, state: str) -> Iterator[tuple[str, Waiting]]:
         for key in self._bucket.keys(f"notices/{state}/"):
             found = self._bucket.find(key)
-            if found is not None:
-                yield digests.parsed(found.data, Waiting)
+            waiting = _read(key, found.data, Waiting) if found is not None else None
+            if waiting is not None:
+                yield key.split("/")[2], waiting
+
+
+def _read(key: str, data: bytes, kind: type[_Record]) -> _Record | None:
+    """What a file of the outbox says; None if it is none: it must not hold up the others."""
+    try:
+        return digests.parsed(data, kind)
+    except msgspec.MsgspecError as error:
+        _log.warning("%s in the bucket is no file of the outbox and is passed over: %s", key, error)
+        return None
 
 
 def _key(state: str, target: str, notice: str) -> str:

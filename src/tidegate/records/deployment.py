@@ -34,6 +34,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 2
     max_replicas: int = 0
     """More than ``replicas``: pods are added up to so many while the processors are busy."""
+    grpc: bool = False
+    """Whether gRPC is answered as well, on a port of its own."""
     namespace: str = ""
     monitor: bool = False
     """Whether a ServiceMonitor is wanted beside the annotations for scraping."""

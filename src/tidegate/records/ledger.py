@@ -56,6 +56,8 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True, tag="approved", omit_d
     via: Via = ""
     ci: Workflow | None = None
     """Where it came from a CI job: who started that counts as the approver."""
+    typed: str = ""
+    """The name that somebody typed on a web page where nobody signs in: it counts as the approver, the actor ran the page's server."""
 
 
 class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked"):

@@ -69,5 +69,5 @@ def parse_reference(text: str, noun: str) -> Reference:
 
 def nearest(word: str, valid: list[str]) -> str:
     """``did you mean 'x'?`` when a valid word is close to ``word``, else the list of all valid ones."""
-    close = get_close_matches(word, valid, n=1, cutoff=0.5)
+    close = get_close_matches(word[:200], valid, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"valid are: {', '.join(sorted(valid))}"

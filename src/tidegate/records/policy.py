@@ -146,6 +146,8 @@ class ReleasePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     quorum: dict[str, int] = {}
     """Of each role at least so many, nobody for two roles: ``{ risk = 1, ops = 2 }`` are three people."""
     approval_lifetime: str = "7d"
+    signed_by: list[str] = []
+    """Public keys (PEM files, from the project's folder): only what one of them signed is promoted. Empty: none is asked for."""
     auto: AutoApproval | None = None
     break_glass: list[str] = []
     """Names and roles that may promote past verdict and approvals in an emergency. Empty: nobody."""

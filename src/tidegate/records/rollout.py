@@ -89,6 +89,15 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """How keys came to the two models while one share was declared. A key counts once, at the step at which it was first seen."""
+
+    share: float
+    keys: int
+    candidate: int
+    """Of the keys those that the candidate answered."""
+
+
 Action = Literal["continue", "advance", "stop", "done"]
 
 
@@ -114,6 +123,9 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Rows with a label that counts."""
     dropped: int = 0
     """Rows that the servers could not pair: their queue was full."""
+    splits: list[Split] = []
+    imbalance: float = 0.0
+    """The evidence (its logarithm) that keys did not come by the declared shares, as a part of what ends the rollout: 1 does."""
 
 
 def check_rollout(policy: RolloutPolicy, task: str, where: str) -> None:

@@ -12,14 +12,15 @@ from tidegate.lazy import exports
 if TYPE_CHECKING:
     from tidegate.release.anchor import find_anchor
     from tidegate.release.audit import audit_ledger, audit_write
-    from tidegate.release.checkpoints import Checkpoints, checkpoint_places
+    from tidegate.release.checkpoints import Checkpoints, Standing, checkpoint_places
     from tidegate.release.followup import FollowUp, follow_up
     from tidegate.release.judged import find_judged, is_judged, judged_rows
     from tidegate.release.ledger import read_entries, read_pointer, verify_ledger
     from tidegate.release.planning import PromotionPlan
     from tidegate.release.release import Release
+    from tidegate.release.rollout_history import RolloutHistory, rollout_histories
     from tidegate.release.rollouts import Rollouts
-    from tidegate.release.rules import may_break_glass
+    from tidegate.release.rules import may_break_glass, quorum
     from tidegate.release.served import Served, served_at
     from tidegate.release.state import LedgerState, Rollout
     from tidegate.release.telling import Told, tell
@@ -31,8 +32,10 @@ __all__ = [
     "PromotionPlan",
     "Release",
     "Rollout",
+    "RolloutHistory",
     "Rollouts",
     "Served",
+    "Standing",
     "Told",
     "audit_ledger",
     "audit_write",
@@ -43,8 +46,10 @@ __all__ = [
     "is_judged",
     "judged_rows",
     "may_break_glass",
+    "quorum",
     "read_entries",
     "read_pointer",
+    "rollout_histories",
     "served_at",
     "tell",
     "verify_ledger",
@@ -55,14 +60,15 @@ __getattr__, __dir__ = exports(
     {
         "anchor": ["find_anchor"],
         "audit": ["audit_ledger", "audit_write"],
-        "checkpoints": ["Checkpoints", "checkpoint_places"],
+        "checkpoints": ["Checkpoints", "Standing", "checkpoint_places"],
         "followup": ["FollowUp", "follow_up"],
         "judged": ["find_judged", "is_judged", "judged_rows"],
         "ledger": ["read_entries", "read_pointer", "verify_ledger"],
         "planning": ["PromotionPlan"],
         "release": ["Release"],
-        "rules": ["may_break_glass"],
+        "rollout_history": ["RolloutHistory", "rollout_histories"],
         "rollouts": ["Rollouts"],
+        "rules": ["may_break_glass", "quorum"],
         "served": ["Served", "served_at"],
         "state": ["LedgerState", "Rollout"],
         "telling": ["Told", "tell"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidegate.clock import DAY, parse_duration
-from tidegate.errors import IntegrityError, NotFoundError, RefusedError
+from tidegate.errors import ConflictError, IntegrityError, NotFoundError, RefusedError
 from tidegate.gate import read_receipt, read_report
 from tidegate.models import read_version
 from tidegate.records.ledger import Approved, Revoked, Via, Workflow
@@ -12,6 +12,7 @@ from tidegate.records.policy import AutoApproval, ReleasePolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.report import Report
 from tidegate.records.verdict import Verdict
+from tidegate.release.people import is_same_person
 from tidegate.release.rules import is_author, may_approve
 from tidegate.release.state import POLICY, LedgerState
 from tidegate.store.ports import Bucket
@@ -39,30 +40,40 @@ def passed_receipt(state: LedgerState, model: str, version: int) -> str:
 def consent(
     bucket: Bucket, state: LedgerState, model: str, version: int, policy: ReleasePolicy, approved: Approved, actor: str
 ) -> Approved:
-    """The approval of a person, bound to the newest receipt. In a CI job both its actor and who started it must be entitled.
+    """The approval of a person, bound to the newest receipt, which is the one that ``approved`` names if it names one.
+
+    In a CI job it is that of who started it, on a page without sign-in that of the name that was typed; nor may who ran these be an author.
 
     Raises:
-        RefusedError: there is no PASS, somebody of them is an author, or not among the approvers.
+        RefusedError: there is no PASS, one of them is an author, or who approves is not among the approvers.
+        ConflictError: ``approved`` names another receipt than the newest.
         NotFoundError: the receipt or its report is gone.
         IntegrityError: one of them was changed.
     """
     digest = passed_receipt(state, model, version)
     receipt = read_receipt(bucket, model, digest)
     read_report(bucket, model, digest)  # what is consented to must still be there to be read
-    approver = approved.ci.actor if approved.ci else actor
+    if approved.receipt not in {"", digest}:
+        raise ConflictError(
+            "receipt-replaced",
+            f"the gate has judged {model}@{version} anew since this was read",
+            why="an approval is of what somebody read",
+            fix="load the page again",
+        )
+    approver = approved.ci.actor if approved.ci else approved.typed or actor
     author = next((name for name in (approver, actor) if is_author(name, state, version, receipt)), None)
     if author is not None:
         changed = receipt.loosened and author != state.authors.get(version)
         raise RefusedError(
             "author-cannot-approve",
             f"{author} {'loosened the policy for' if changed else 'is the author of'} {model}@{version}",
-            why="nobody approves their own work",
+            why=f"{'' if author == approver else f'it came through {author}, and '}nobody approves their own work",
             fix="ask somebody else, or declare approvals = 0 under [models.NAME.release] and run the gate again",
         )
-    if not approver.strip() or not may_approve(approver, policy):
+    if is_same_person(approver, "") or approved.via == "policy" or not may_approve(approver, policy):
         raise RefusedError(
             "not-an-approver",
-            f"{approver or 'nobody'} may not approve {model}",
+            f"{approver.strip() or 'nobody'} may not approve {model}{' as the policy' if approved.via == 'policy' else ''}",
             why=f"its approvers are: {', '.join([*policy.approvers, *policy.quorum]) or 'anybody who has a name'}",
             fix="ask one of them",
         )
@@ -73,6 +84,7 @@ def consent(
         comment=approved.comment,
         via=approved.via,
         ci=approved.ci,
+        typed=approved.typed,
     )
 
 
@@ -85,7 +97,7 @@ def revocation(state: LedgerState, model: str, version: int, approver: str, reas
     judgement = state.newest_judgement(version)
     receipt = judgement.receipt if judgement else ""
     standing = sorted({item.approver for item in state.consents if item.receipt == receipt})
-    if approver not in standing:
+    if not any(is_same_person(approver, name) for name in standing):
         raise NotFoundError(
             "no-such-approval",
             f"{approver} has not approved {model}@{version}",
@@ -132,11 +144,10 @@ def consent_of_policy(
     return Approved(version=version, receipt=digest, expires_at=now + lasts, comment=reason, via="policy")
 
 
-def person(policy: ReleasePolicy, now: int, comment: str, via: Via, ci: Workflow | None) -> Approved:
+def person(policy: ReleasePolicy, now: int, comment: str, via: Via, ci: Workflow | None, typed: str, receipt: str) -> Approved:
     """An approval before it is bound to a version and its receipt."""
-    return Approved(
-        version=0, receipt="", expires_at=now + parse_duration(policy.approval_lifetime), comment=comment, via=via, ci=ci
-    )
+    expires_at = now + parse_duration(policy.approval_lifetime)
+    return Approved(version=0, receipt=receipt, expires_at=expires_at, comment=comment, via=via, ci=ci, typed=typed)
 
 
 def _unclean(receipt: Receipt, report: Report) -> list[str]:

@@ -1,8 +1,9 @@
 """Holds what a ledger says against what stands in the bucket, and every promotion against the rules that cannot change.
 
 The chain shows that an entry was changed; it cannot show that an entry was made by hand. This reads the ledger again from
-its first entry: each promotion must rest on a PASS that was judged before it, of the version as registered, against the
-champion of that moment. How many approvals were declared then is not in the ledger, so approvals are not asked for.
+its first entry: each promotion must rest on a PASS that was judged before it and had not expired, of the version as registered, against
+the champion of that moment, with as many approvals as the policy asked for by which it was judged. A promotion never asks for fewer;
+whether it asked for more, or for others, is not in the bucket.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from collections.abc import Callable
 import msgspec
 
 from tidegate import digest as digests
-from tidegate.errors import IntegrityError, NotFoundError
+from tidegate.errors import IntegrityError, NotFoundError, TidegateError
 from tidegate.gate.receipt import read_policy, read_receipt, receipt_key, receipts_in
 from tidegate.records.ledger import Approved, Judged, LedgerEntry, Pointer, Promoted, Registered, RolloutStarted
+from tidegate.records.policy import AutoApproval, ReleasePolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.verdict import Verdict
+from tidegate.release.approving import consent_of_policy, passed_receipt
 from tidegate.release.ledger import entry_key, pointer_of, read_entries
-from tidegate.release.rules import is_author
+from tidegate.release.rules import Request, standing_approvers
 from tidegate.release.state import LedgerState, fold
 from tidegate.store.ports import Bucket
 
@@ -63,8 +66,7 @@ def audit_write(
 ) -> list[str]:
     """What is wrong with a ledger entry or a pointer that somebody is about to write by hand, in sentences.
 
-    A key of another kind is nobody's ledger, and fine. Approvals are not asked for: they stand in the policy, not here.
-    ``may_break_glass`` says who may promote which model past the gate.
+    A key of another kind is nobody's ledger, and fine. ``may_break_glass`` says who may promote which model past the gate.
     """
     match = _MOVES.fullmatch(key)
     if match is None:
@@ -86,7 +88,22 @@ def audit_write(
         return [f"{model}@{entry.event.version} would be promoted ungated, and the server's setting allow_ungated is off"]
     if isinstance(entry.event, Promoted) and entry.event.break_glass and not may_break_glass(model, entry.actor):
         return [f"{model}@{entry.event.version} would be promoted by breaking the glass, which {entry.actor} may not"]
-    return _of_entry(bucket, model, state, entry)
+    return _of_entry(bucket, model, state, entry) or _of_automatic(bucket, model, state, entry)
+
+
+def _of_automatic(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry) -> list[str]:
+    """Whether the policy would have given the approval that is said to be its own."""
+    event = entry.event
+    if not isinstance(event, Approved) or event.via != "policy":
+        return []
+    try:
+        policy = read_policy(bucket, model, event.receipt)
+        if policy is None or passed_receipt(state, model, event.version) != event.receipt:
+            return [f"{model}@{event.version} would be approved by policy on another receipt than its newest"]
+        found = consent_of_policy(bucket, state, model, event.version, policy.release, entry.at)
+    except TidegateError as error:
+        return [error.what]
+    return [f"the policy does not approve {model}@{event.version}: {found[0]}"] if isinstance(found, list) else []
 
 
 def _of_pointer(model: str, entries: list[tuple[str, LedgerEntry]], pointer: Pointer) -> list[str]:
@@ -118,10 +135,10 @@ def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry
         policy = read_policy(bucket, model, event.receipt)
         declared = policy is not None and policy.release.auto is not None
         return [] if declared else [f"{model}@{event.version} was approved by a policy that declares no such approval"]
-    return _of_promotion(bucket, model, state, event) if isinstance(event, Promoted | RolloutStarted) else []
+    return _of_promotion(bucket, model, state, event, entry.at) if isinstance(event, Promoted | RolloutStarted) else []
 
 
-def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promoted | RolloutStarted) -> list[str]:
+def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promoted | RolloutStarted, at: int) -> list[str]:
     """A promotion, or the start of a rollout, which rests on the same."""
     ref = f"{model}@{event.version}"
     if state.frozen:
@@ -143,10 +160,18 @@ def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promote
         return [f"{ref} was promoted on a receipt that does not name it as it was registered"]
     if receipt.baseline != state.champion:
         return [f"{ref} was promoted on a comparison with another champion than the one that served"]
-    consents = [consent for consent in state.consents if consent.receipt == event.receipt]
-    if receipt.loosened and all(is_author(consent.approver, state, event.version, receipt) for consent in consents):
-        return [f"{ref} was promoted by a loosened policy that nobody but its authors had approved"]
-    return []
+    rollout = state.rollout
+    if rollout and (rollout.version, rollout.receipt) == (event.version, event.receipt):
+        at = rollout.started_at  # what it rests on was held to that moment
+    if at >= receipt.expires_at:
+        return [f"{ref} was promoted on a receipt that had expired"]
+    judged_by = read_policy(bucket, model, event.receipt)
+    asked = judged_by.release if judged_by else ReleasePolicy(approvals=0)
+    needed = Request(model, event.version, receipt, event.receipt, asked, at).approvals
+    anybody = Request(model, event.version, receipt, event.receipt, ReleasePolicy(auto=AutoApproval()), at)
+    count = len(standing_approvers(state, anybody))
+    by = ", by a loosened policy" if receipt.loosened else ""
+    return [f"{ref} was promoted with {count} of {needed} approvals{by}"] if count < needed else []
 
 
 def _receipt(bucket: Bucket, model: str, digest: str) -> tuple[Receipt | None, str]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -23,6 +23,7 @@ from tidegate.clock import Clock, format_time
 from tidegate.errors import IntegrityError, RefusedError, TidegateError, UnavailableError, without_passwords
 from tidegate.gate.attestation import Envelope, sign, verify
 from tidegate.records.checkpoint import Checkpoint
+from tidegate.records.ledger import Promoted, RolledBack
 from tidegate.records.names import is_name
 from tidegate.release.ledger import read_entries
 from tidegate.settings import Settings
@@ -53,9 +54,27 @@ class CheckpointPlace(Protocol):
         """Every envelope of a model with the number of its entry, oldest first."""
         ...
 
+    def newest(self, model: str) -> tuple[int, bytes] | None:
+        """The envelope of the newest entry of a model that has one."""
+        ...
+
     def models(self) -> list[str]:
         """Whose checkpoints are there."""
         ...
+
+
+class Standing(NamedTuple):
+    """The newest checkpoint of a ledger in one place. The entry that it has seen holds the digest of the one before, so it speaks for all."""
+
+    place: str
+    seq: int = 0
+    """The entry that it has seen; 0: there is none."""
+    at: int = 0
+    """When it was taken, in microseconds UTC."""
+    behind: bool = False
+    """Whether the pointer has moved since."""
+    problem: str = ""
+    """In what it contradicts the ledger, or why nobody can say."""
 
 
 class BucketPlace:
@@ -81,6 +100,15 @@ class BucketPlace:
         blobs = [(int(match["seq"]), self._bucket.find(key)) for match, key in found]
         return [(seq, blob.data) for seq, blob in blobs if blob is not None]
 
+    def newest(self, model: str) -> tuple[int, bytes] | None:
+        """See ``CheckpointPlace``."""
+        found = max(
+            ((int(match["seq"]), key) for key in self._bucket.keys(f"checkpoints/{model}/") if (match := _KEY.fullmatch(key))),
+            default=None,
+        )
+        blob = self._bucket.find(found[1]) if found else None
+        return (found[0], blob.data) if found and blob else None
+
     def models(self) -> list[str]:
         """See ``CheckpointPlace``."""
         return sorted({match["model"] for key in self._bucket.keys("checkpoints/") if (match := _KEY.fullmatch(key))})
@@ -104,15 +132,24 @@ class TagPlace:
 
     def read(self, model: str) -> list[tuple[int, bytes]]:
         """See ``CheckpointPlace``."""
-        tags = self._git("for-each-ref", "--format=%(refname:lstrip=-1)", f"refs/tags/{_TAGS}/{model}/").decode().split()
-        names = [tag for tag in tags if tag.isdigit()]
-        form = "--format=%(contents)"
-        return [(int(tag), self._git("for-each-ref", form, f"refs/tags/{_TAGS}/{model}/{tag}").strip()) for tag in names]
+        return [(int(tag), self._contents(model, tag)) for tag in self._numbers(model)]
+
+    def newest(self, model: str) -> tuple[int, bytes] | None:
+        """See ``CheckpointPlace``."""
+        tag = max(self._numbers(model), key=int, default="")
+        return (int(tag), self._contents(model, tag)) if tag else None
 
     def models(self) -> list[str]:
         """See ``CheckpointPlace``."""
         refs = self._git("for-each-ref", "--format=%(refname:lstrip=-2)", f"refs/tags/{_TAGS}/").decode().split()
         return sorted({ref.partition("/")[0] for ref in refs})
+
+    def _numbers(self, model: str) -> list[str]:
+        tags = self._git("for-each-ref", "--format=%(refname:lstrip=-1)", f"refs/tags/{_TAGS}/{model}/").decode().split()
+        return [tag for tag in tags if tag.isdigit()]
+
+    def _contents(self, model: str, tag: str) -> bytes:
+        return self._git("for-each-ref", "--format=%(contents)", f"refs/tags/{_TAGS}/{model}/{tag}").strip()
 
     def _git(self, *words: str, given: bytes | None = None) -> bytes:
         try:
@@ -217,7 +254,34 @@ class Checkpoints:
 
     def newest(self, model: str) -> int:
         """The newest entry that every place has a checkpoint of; 0 if one has none."""
-        return min((max((seq for seq, _ in place.read(model)), default=0) for place in self.places), default=0)
+        return min((found[0] if (found := place.newest(model)) else 0 for place in self.places), default=0)
+
+    def standing(self, model: str) -> list[Standing]:
+        """The newest checkpoint of a ledger in each place, held against the ledger. Raises nothing about a place that is away.
+
+        Raises:
+            IntegrityError: an entry of the ledger cannot be read.
+        """
+        pairs = read_entries(self._bucket, model) if self.places else []
+        entries = [digest for digest, _ in pairs]
+        moved = max((entry.seq for _, entry in pairs if isinstance(entry.event, Promoted | RolledBack)), default=0)
+        found: list[Standing] = []
+        for place in self.places:
+            try:
+                newest = place.newest(model)
+            except TidegateError as error:
+                found.append(Standing(place.name, problem=f"{error.what}: {error.why}"))
+                continue
+            if newest is None:
+                found.append(Standing(place.name))
+                continue
+            seq, data = newest
+            problems = self._problems(model, seq, data, entries, "")
+            if problems:
+                found.append(Standing(place.name, seq, problem=f"checkpoint {seq} in {place.name} {problems[0]}"))
+            else:
+                found.append(Standing(place.name, seq, self._opened(data, "").at, behind=seq < moved))
+        return found
 
     def models(self) -> list[str]:
         """Every model that some place has a checkpoint of, whether the bucket still knows it or not."""

@@ -14,7 +14,7 @@ from itertools import count, islice
 import msgspec
 
 from tidegate import digest as digests
-from tidegate.clock import Clock
+from tidegate.clock import MINUTE, Clock, format_time
 from tidegate.errors import ConflictError, IntegrityError
 from tidegate.records.ledger import Event, LedgerEntry, Pointer
 from tidegate.release.state import LedgerState, fold
@@ -23,6 +23,8 @@ from tidegate.store.ports import Bucket
 _ATTEMPTS = 1000
 _ONE_BY_ONE = 8
 _AT_ONCE = 32
+_SKEW = 5 * MINUTE
+"""How far the clocks of those who write to a ledger may be apart."""
 
 
 class Ledger:
@@ -99,7 +101,9 @@ def read_entries(bucket: Bucket, model: str, *, after: int = 0) -> list[tuple[st
     entries: list[tuple[str, LedgerEntry]] = []
     for key, data in _stored(bucket, model, after):
         try:
-            entries.append((digests.of_bytes(data), digests.parsed(data, LedgerEntry)))
+            entry = digests.parsed(data, LedgerEntry)
+            if entry.seq != after + len(entries) + 1:
+                raise msgspec.ValidationError(f"it says that it is entry {entry.seq}")
         except msgspec.MsgspecError as error:
             raise IntegrityError(
                 "ledger-damaged",
@@ -107,6 +111,7 @@ def read_entries(bucket: Bucket, model: str, *, after: int = 0) -> list[tuple[st
                 why=str(error),
                 fix="restore it from a backup; tidegate store verify tells more",
             ) from None
+        entries.append((digests.of_bytes(data), entry))
     return entries
 
 
@@ -199,12 +204,16 @@ def verify_ledger(bucket: Bucket, model: str) -> list[str]:
     except IntegrityError as error:
         return [f"{error.what}: {error.why}"]
     before = ""
-    for number, (digest, entry) in enumerate(entries, start=1):
-        if entry.seq != number:
-            problems.append(f"{entry_key(model, number)} says that it is entry {entry.seq}")
+    newest = 0
+    for digest, entry in entries:
+        key = entry_key(model, entry.seq)
         if entry.before != before:
-            problems.append(f"{entry_key(model, number)} does not continue the entry before it: one of the two was changed")
-        before = digest
+            problems.append(f"{key} does not continue the entry before it: one of the two was changed")
+        if entry.clock == "system" and entry.at < newest - _SKEW:
+            problems.append(
+                f"{key} is dated {format_time(entry.at)}, an entry before it {format_time(newest)}: a clock was wrong"
+            )
+        before, newest = digest, max(newest, entry.at) if entry.clock == "system" else newest
     present = [key for key in bucket.keys(f"models/{model}/ledger/") if key.endswith(".json")]
     if len(present) != len(entries):
         problems.append(
@@ -230,7 +239,9 @@ def _cached_pointer(bucket: Bucket, model: str) -> tuple[Pointer, str | None]:
         state = LedgerState()
         return Pointer(model=model, champion=state.champion, head=0, head_digest=""), None
     try:
-        return digests.parsed(blob.data, Pointer), blob.etag
+        pointer = digests.parsed(blob.data, Pointer)
+        if pointer.model != model or pointer.head < 0:
+            raise msgspec.ValidationError(f"it is of {pointer.model!r}, up to entry {pointer.head}")
     except msgspec.MsgspecError as error:
         raise IntegrityError(
             "pointer-damaged",
@@ -238,6 +249,7 @@ def _cached_pointer(bucket: Bucket, model: str) -> tuple[Pointer, str | None]:
             why=str(error),
             fix="delete it: it is made again from the ledger at the next read",
         ) from None
+    return pointer, blob.etag
 
 
 def _followed(bucket: Bucket, model: str, pointer: Pointer) -> Pointer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tidegate import digest as digests
 from tidegate.clock import Clock
@@ -29,7 +30,7 @@ from tidegate.release.approving import consent, consent_of_policy, person, revoc
 from tidegate.release.judged import is_judged
 from tidegate.release.ledger import Ledger, read_entries, read_pointer, verify_ledger
 from tidegate.release.names import Names
-from tidegate.release.planning import PromotionPlan, plan_promotion
+from tidegate.release.planning import PromotionPlan, find_unsigned, plan_promotion
 from tidegate.release.rollouts import Rollouts
 from tidegate.release.rules import ALWAYS, Request, may_break_glass, require_reason
 from tidegate.release.state import LedgerState, require_version
@@ -47,13 +48,18 @@ class Release:
         *,
         allow_ungated: bool = False,
         after: Callable[[str, LedgerEntry], None] = lambda _model, _entry: None,
+        folder: Path = Path(),
     ) -> None:
-        """``after`` is called with every entry that is durable; it returns at once and never raises."""
+        """``after`` is called with every entry that is durable; it returns at once and never raises.
+
+        ``folder`` is the project's: the paths in a policy begin there.
+        """
         self._ledger = Ledger(bucket, clock, actor, after)
         self._bucket = bucket
         self._allow_ungated = allow_ungated
+        self._folder = folder
         self.names = Names(self._ledger)
-        self.rollouts = Rollouts(self._ledger)
+        self.rollouts = Rollouts(self._ledger, folder)
 
     def pointer(self, model: str) -> Pointer:
         """Which version serves; version 0 when none does."""
@@ -119,13 +125,26 @@ class Release:
         comment: str = "",
         via: Via = "api",
         ci: Workflow | None = None,
+        typed: str = "",
+        receipt: str = "",
     ) -> LedgerEntry:
         """The actor consents to what the version's newest receipt says; in a CI job, whoever started that.
 
+        Args:
+            model: the model's name.
+            version: which version of it.
+            policy: what is declared about it now.
+            comment: what the approver looked at.
+            via: how the approval came about.
+            ci: the CI job that it comes from.
+            typed: who approves instead of the actor, whose page it was typed on: see ``Approved.typed``.
+            receipt: the digest of what was read; empty: whatever is newest.
+
         Raises:
             RefusedError: there is no receipt or no PASS, the actor is the version's author, or not among the approvers.
+            ConflictError: the newest receipt is another one than ``receipt``.
         """
-        given = person(policy.release, self._ledger.clock.now(), comment, via, ci)
+        given = person(policy.release, self._ledger.clock.now(), comment, via, ci, typed, receipt)
         actor = self._ledger.actor
         return self._ledger.append(
             model, lambda state: consent(self._bucket, state, model, version, policy.release, given, actor)
@@ -183,12 +202,13 @@ class Release:
     def break_glass(self, model: str, version: int, *, policy: ModelPolicy, reason: str) -> LedgerEntry:
         """Moves the pointer in an emergency, past verdict and approvals, if the policy lets the actor. A red flag until the gate passes it.
 
-        A freeze and a quarantine hold even then: lifting one is a decision of its own, with its own reason.
+        A freeze and a quarantine hold even then: lifting one is a decision of its own, with its own reason. So does a signature that
+        the policy asks for.
 
         Raises:
             UsageError: no reason was given.
             NotFoundError: the version is not registered.
-            RefusedError: the actor may not, or the model is frozen, or the version quarantined.
+            RefusedError: the actor may not, the model is frozen, or the version quarantined or not signed.
             ConflictError: the version serves already.
         """
         require_reason(reason)
@@ -205,7 +225,7 @@ class Release:
             require_version(state, model, version)
             if state.champion.version == version:
                 raise ConflictError("pointer-moved", f"{model}@{version} serves already", fix="nothing is to be done")
-            _require_always(state, Request(model, version, None, "", policy.release, self._ledger.clock.now()))
+            self._require_always(state, model, version, policy.release)
             return Promoted(
                 version=version,
                 digest=state.digests[version],
@@ -221,7 +241,8 @@ class Release:
         """Makes the version the champion, as somebody asks who knows no gate; None if it is the champion already.
 
         It is promoted like any other. Where the rules refuse and the project allows ungated promotions, the pointer moves all the
-        same and the entry says so; a freeze and a quarantine hold even then. Without a policy nothing can have passed the gate.
+        same and the entry says so; a freeze, a quarantine and the signature that is asked for hold even then. Without a policy nothing
+        can have passed the gate.
 
         Raises:
             NotFoundError: the version is not registered.
@@ -239,7 +260,7 @@ class Release:
                 if plan.event is not None:
                     return plan.event
                 refusal = plan.refusal
-            _require_always(state, Request(model, version, None, "", ReleasePolicy(), self._ledger.clock.now()))
+            self._require_always(state, model, version, policy.release if policy else ReleasePolicy())
             if not self._allow_ungated:
                 raise refusal or RefusedError("nothing-to-do", f"{model}@{version} cannot be promoted")
             return Promoted(version=version, digest=state.digests[version], receipt="", previous=state.champion, ungated=True)
@@ -301,14 +322,15 @@ class Release:
         return self._ledger.append(model, lambda _: Unfrozen(reason=reason))
 
     def _plan(self, state: LedgerState, model: str, version: int, policy: ModelPolicy) -> PromotionPlan:
-        return plan_promotion(self._bucket, state, model, version, policy, self._ledger.clock.now())
+        return plan_promotion(self._bucket, state, model, version, policy, self._ledger.clock.now(), self._folder)
 
-
-def _require_always(state: LedgerState, request: Request) -> None:
-    """Raises what even a promotion without a receipt must obey."""
-    held = next((refused for rule in ALWAYS if (refused := rule.refusal(state, request)) is not None), None)
-    if held is not None:
-        raise held
+    def _require_always(self, state: LedgerState, model: str, version: int, policy: ReleasePolicy) -> None:
+        """Raises what even a promotion without a receipt must obey."""
+        unsigned = find_unsigned(self._bucket, state, model, version, policy.signed_by, self._folder)
+        request = Request(model, version, None, "", policy, self._ledger.clock.now(), unsigned=unsigned)
+        held = next((refused for rule in ALWAYS if (refused := rule.refusal(state, request)) is not None), None)
+        if held is not None:
+            raise held
 
 
 def _no_policy(model: str, version: int) -> RefusedError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from tidegate.errors import ConflictError, NotFoundError, RefusedError, UsageErr
 from tidegate.records.ledger import Event, LedgerEntry, Outcome, RolloutMoved, RolloutStarted, RolloutStopped
 from tidegate.records.policy import ModelPolicy
 from tidegate.release.ledger import Ledger
-from tidegate.release.planning import plan_promotion
+from tidegate.release.planning import PromotionPlan, plan_promotion
 from tidegate.release.rules import require_reason
 from tidegate.release.state import LedgerState, Rollout
 
@@ -21,8 +22,10 @@ class Rollouts:
     A promotion of the version completes its rollout; a promotion of another one, or a rollback, ends it.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, folder: Path = Path()) -> None:
+        """``folder`` is where the paths in a policy begin."""
         self._ledger = ledger
+        self._folder = folder
 
     def running(self, model: str) -> Rollout | None:
         """The rollout that runs now, with its step and share."""
@@ -57,7 +60,7 @@ class Rollouts:
                 )
             if state.champion.version == version:
                 raise ConflictError("pointer-moved", f"{model}@{version} serves already", fix="nothing is to be done")
-            found = plan_promotion(self._ledger.bucket, state, model, version, policy, self._ledger.clock.now())
+            found = self._plan(state, model, version, policy)
             if found.event is None:
                 raise found.refusal or RefusedError("nothing-to-do", f"{found.request.ref} cannot be rolled out")
             return RolloutStarted(version=version, digest=found.event.digest, receipt=found.event.receipt, plan=plan)
@@ -94,7 +97,7 @@ class Rollouts:
                 return None
             _require_same(rollout, seen, model)
             if share > rollout.share:
-                refusal = plan_promotion(self._ledger.bucket, state, model, version, policy, self._ledger.clock.now()).refusal
+                refusal = self._plan(state, model, version, policy).refusal
                 if refusal is not None:
                     raise refusal
             return RolloutMoved(version=version, step=step, share=share, reason=reason)
@@ -118,6 +121,9 @@ class Rollouts:
             return RolloutStopped(version=version, outcome=outcome, reason=reason)
 
         return self._ledger.append(model, decide)
+
+    def _plan(self, state: LedgerState, model: str, version: int, policy: ModelPolicy) -> PromotionPlan:
+        return plan_promotion(self._ledger.bucket, state, model, version, policy, self._ledger.clock.now(), self._folder)
 
 
 def _require_same(rollout: Rollout, seen: Rollout | None, model: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from tidegate.errors import ApprovalMissing, ConflictError, RefusedError, Tidega
 from tidegate.records.policy import ReleasePolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.verdict import Verdict
+from tidegate.release.people import is_same_person
 from tidegate.release.state import POLICY, Consent, LedgerState
 
 
@@ -26,6 +26,8 @@ class Request:
     now: int
     changed: Sequence[str] = ()
     """Why the verdict does not answer for the present policy, in sentences."""
+    unsigned: TidegateError | None = None
+    """Why no key that the policy trusts has signed the version; None also where it asks for no signature."""
 
     @property
     def ref(self) -> str:
@@ -37,6 +39,20 @@ class Request:
         """How many must consent: one more than declared where the policy was loosened."""
         declared = max(self.policy.approvals, sum(self.policy.quorum.values()))
         return declared + (self.receipt is not None and bool(self.receipt.loosened))
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """How far the consent to a receipt is: who gave it, how many it takes, who is missing and who may."""
+
+    given: list[str]
+    needed: int
+    missing: list[str]
+    """Roles that lack somebody, once for each person."""
+    entitled: list[str]
+    """Empty: anybody but the authors."""
+    authors: list[str]
+    """Whose consent does not count."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +68,13 @@ def standing_approvers(state: LedgerState, request: Request) -> list[str]:
 
     Authors are the version's and, where the policy was loosened, whoever changed it and whoever ran the gate by it.
     """
-    standing: dict[str, str] = {}
+    standing: list[str] = []
     for consent in state.consents:
-        if consent.receipt == request.receipt_digest and consent.expires_at > request.now and _counts(consent, state, request):
-            standing.setdefault(same_person(consent.approver), consent.approver)
-    return sorted(standing.values())
+        known = any(is_same_person(consent.approver, name) for name in standing)
+        stands = consent.receipt == request.receipt_digest and consent.expires_at > request.now
+        if stands and not known and _counts(consent, state, request):
+            standing.append(consent.approver)
+    return sorted(standing)
 
 
 def _counts(consent: Consent, state: LedgerState, request: Request) -> bool:
@@ -104,21 +122,16 @@ def lacking(people: list[str], policy: ReleasePolicy) -> list[str]:
 
 
 def authors_of(state: LedgerState, version: int, receipt: Receipt | None) -> list[str]:
-    """Whose consent to a version does not count. An address stands for its first part as well: ``ana@example.org`` is ``ana``."""
+    """Whose consent to a version does not count."""
     authors = [state.authors[version]] if version in state.authors else []
     if receipt is not None and receipt.loosened:
-        authors += [receipt.author, *receipt.loosened_by, *(name.partition("@")[0] for name in receipt.loosened_by)]
+        authors += [receipt.author, *receipt.loosened_by]
     return authors
 
 
 def is_author(actor: str, state: LedgerState, version: int, receipt: Receipt | None) -> bool:
     """Whether somebody is among ``authors_of``, however the name is spelled."""
-    return same_person(actor) in {same_person(name) for name in authors_of(state, version, receipt)}
-
-
-def same_person(name: str) -> str:
-    """A name as it is compared, however it is spelled."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()
+    return any(is_same_person(actor, name) for name in authors_of(state, version, receipt))
 
 
 def require_reason(reason: str) -> None:
@@ -240,12 +253,27 @@ def _not_quarantined(state: LedgerState, request: Request) -> TidegateError | No
     )
 
 
+def _signed(_state: LedgerState, request: Request) -> TidegateError | None:
+    return request.unsigned
+
+
+def quorum(state: LedgerState, request: Request) -> Quorum:
+    """How far the consent to a receipt is."""
+    standing, policy = standing_approvers(state, request), request.policy
+    return Quorum(
+        given=standing,
+        needed=request.approvals,
+        missing=lacking([name for name in standing if name != POLICY], policy),
+        entitled=sorted(people_of([*policy.approvers, *policy.quorum], policy)) if policy.approvers else [],
+        authors=sorted(set(authors_of(state, request.version, request.receipt))),
+    )
+
+
 def _approved(state: LedgerState, request: Request) -> TidegateError | None:
-    standing = standing_approvers(state, request)
-    missing = lacking([name for name in standing if name != POLICY], request.policy)
-    if len(standing) >= request.approvals and not missing:
+    found, policy = quorum(state, request), request.policy
+    standing, missing = found.given, found.missing
+    if len(standing) >= found.needed and not missing:
         return None
-    policy = request.policy
     loosened = request.receipt.loosened if request.receipt else []
     why = "approvals are bound to the receipt, expire, can be revoked, and are never the author's"
     if loosened:
@@ -271,8 +299,9 @@ RULES = [
     Rule("the receipt has not expired", _not_expired),
     Rule("the policy asks for nothing that it was not judged by", _policy_stands),
     Rule("the version is not quarantined", _not_quarantined),
+    Rule("a trusted key signed it, where the policy asks for that", _signed),
     Rule("the declared approvals stand", _approved),
 ]
 
-ALWAYS = [rule for rule in RULES if rule.refusal in {_not_frozen, _not_quarantined}]
+ALWAYS = [rule for rule in RULES if rule.refusal in {_not_frozen, _not_quarantined, _signed}]
 """What even a promotion without a receipt must obey."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import msgspec
 
 from tidegate.clock import format_time
@@ -60,12 +62,11 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def served_at(model: str, entries: list[LedgerEntry], at: int) -> Served:
-    """What the ledger says about a moment (microseconds UTC). An entry counts from its own time on."""
-    past: list[LedgerEntry] = []
-    for entry in entries:
-        if entry.at > at:
-            break
-        past.append(entry)
+    """What the ledger says about a moment (microseconds UTC). An entry counts from its own time on.
+
+    Where a clock was wrong, the order of the entries counts: one that is dated later than most that follow it was made before them.
+    """
+    past = entries[: bisect_right(_counted_from(entries), at)]
     move = next((entry for entry in reversed(past) if isinstance(entry.event, Promoted | RolledBack)), None)
     if move is None or not isinstance(move.event, Promoted | RolledBack):
         return Served(model=model, at=at, version=0, why="nothing had been promoted")
@@ -88,6 +89,29 @@ def served_at(model: str, entries: list[LedgerEntry], at: int) -> Served:
         beside=rollout.version if rollout else 0,
         share=rollout.share if rollout else 0.0,
     )
+
+
+def _counted_from(entries: list[LedgerEntry]) -> list[int]:
+    """The entries' times, never falling: those outside the longest series that does not fall are that of the entry before.
+
+    Method: patience sorting (Fredman 1975), "On computing the length of longest increasing subsequences".
+    """
+    ends: list[int] = []
+    places: list[int] = []
+    before: list[int] = []
+    for place, entry in enumerate(entries):
+        length = bisect_right(ends, entry.at)
+        before.append(places[length - 1] if length else -1)
+        ends[length : length + 1], places[length : length + 1] = [entry.at], [place]
+    kept: set[int] = set()
+    place = places[-1] if places else -1
+    while place >= 0:
+        kept.add(place)
+        place = before[place]
+    times: list[int] = []
+    for place, entry in enumerate(entries):
+        times.append(entry.at if place in kept else times[-1] if times else entries[min(kept)].at)
+    return times
 
 
 def _why(move: LedgerEntry) -> str:

@@ -31,6 +31,7 @@ from tidegate.records.ledger import (
 )
 from tidegate.records.receipt import Baseline
 from tidegate.records.verdict import Verdict
+from tidegate.release.people import is_same_person
 
 CHAMPION = "champion"
 """The alias that is the pointer."""
@@ -179,7 +180,7 @@ def _after(state: LedgerState, entry: LedgerEntry) -> LedgerState:
 
 def _after_consent(state: LedgerState, event: Approved | Revoked, entry: LedgerEntry) -> LedgerState:
     if isinstance(event, Approved):
-        approver = event.ci.actor if event.ci else entry.actor
+        approver = event.ci.actor if event.ci else event.typed or entry.actor
         consent = Consent(
             POLICY if event.via == "policy" else approver,
             entry.actor,
@@ -193,9 +194,12 @@ def _after_consent(state: LedgerState, event: Approved | Revoked, entry: LedgerE
         )
         by_policy = (*state.by_policy, entry.at) if consent.by_policy else state.by_policy
         return replace(state, consents=(*state.consents, consent), by_policy=by_policy)
-    taken = (event.receipt, event.approver)
-    kept = tuple(consent for consent in state.consents if (consent.receipt, consent.approver) != taken)
-    return replace(state, consents=kept, revoked=state.revoked | {taken})
+    kept = tuple(
+        consent
+        for consent in state.consents
+        if consent.receipt != event.receipt or not is_same_person(consent.approver, event.approver)
+    )
+    return replace(state, consents=kept, revoked=state.revoked | {(event.receipt, event.approver)})
 
 
 def _after_mark(state: LedgerState, event: Aliased | Unaliased | Staged) -> LedgerState:

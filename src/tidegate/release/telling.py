@@ -96,7 +96,8 @@ def _tell_consent(event: Approved | Revoked) -> Told:
     if event.via == "policy":
         return Told("approved", "approved by policy", event.version, until, event.comment, event.receipt)
     job = f" ({event.ci.actor} in {event.ci.run or event.ci.system})" if event.ci else ""
-    return Told("approved", "approved", event.version, until + job, event.comment, event.receipt)
+    typed = f" (as {event.typed}, a name that was typed on a web page)" if event.typed else ""
+    return Told("approved", "approved", event.version, until + job + typed, event.comment, event.receipt)
 
 
 def _tell_rollout(event: RolloutStarted | RolloutMoved | RolloutStopped) -> Told:
@@ -104,7 +105,7 @@ def _tell_rollout(event: RolloutStarted | RolloutMoved | RolloutStopped) -> Told
         case RolloutStarted():
             return Told("rollout-started", "began to roll out", event.version, "", "", event.receipt)
         case RolloutMoved():
-            how = f" to step {event.step}: {100 * event.share:g} % of requests"
+            how = f" to {100 * event.share:g} % of requests"
             return Told("rollout-moved", "moved the rollout of", event.version, how, event.reason)
         case RolloutStopped():
             what = {"harmful": "stopped, as harmful,", "invalid": "stopped, as invalid,", "undecided": "stopped, undecided,"}.get(

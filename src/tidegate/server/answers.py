@@ -65,6 +65,7 @@ class Answers:
         text = self._environment.get_template(page.template).render(
             title=page.title,
             area=page.area,
+            commands=page.commands,
             path=path,
             project=self._workspace.project.folder.name,
             now=self._workspace.clock.now(),

@@ -6,12 +6,15 @@ from typing import Any
 
 from starlette.requests import Request
 
+from tidegate.clock import parse_time
 from tidegate.digest import of_json
 from tidegate.errors import NotFoundError
 from tidegate.gate import read_report
-from tidegate.release import read_entries
+from tidegate.release import read_entries, served_at
 from tidegate.server.answers import path_digest, path_id, path_name, path_number, query_limit, query_number, query_offset
+from tidegate.server.approving import list_asked
 from tidegate.server.pages.models import known_model
+from tidegate.server.rollouts import find_rollout, list_told
 from tidegate.server.stored import newest_windows, read_alerts, read_decision, read_decisions
 from tidegate.server.summary import model_names, summarise
 from tidegate.workspace import Workspace
@@ -85,7 +88,37 @@ def ledger(workspace: Workspace, request: Request) -> Any:
     """Every entry, oldest first, with the digest of its bytes; and what is wrong with the chain."""
     name = known_model(workspace, request)
     entries = [{"digest": digest, "entry": entry} for digest, entry in read_entries(workspace.store.bucket, name)]
-    return {"model": name, "problems": workspace.release.verify(name), "entries": entries}
+    checkpoints = [item._asdict() for item in workspace.checkpoints.standing(name)]
+    return {"model": name, "problems": workspace.release.verify(name), "checkpoints": checkpoints, "entries": entries}
+
+
+def served(workspace: Workspace, request: Request) -> Any:
+    """What served at the time ``at`` (ISO 8601; now, if it is left out), and what that rested on."""
+    name = known_model(workspace, request)
+    at = request.query_params.get("at", "")
+    return served_at(name, workspace.release.history(name), parse_time(at) if at else workspace.clock.now())
+
+
+def rollouts(workspace: Workspace, _request: Request) -> Any:
+    """Every rollout of every model: those that run, then the newest."""
+    return list_told(workspace, model_names(workspace))
+
+
+def rollout(workspace: Workspace, request: Request) -> Any:
+    """One rollout: what is told of it, its plan, the newest look, and what would have been found after each part of the evidence."""
+    found = find_rollout(workspace, known_model(workspace, request), path_number(request, "number", "rollout"))
+    return {"rollout": found.told, "plan": found.plan, "look": found.look, "course": found.course, "problem": found.problem}
+
+
+def approvals(workspace: Workspace, _request: Request) -> Any:
+    """Every version that passed the gate and waits for consent alone."""
+    return list_asked(workspace, model_names(workspace))
+
+
+def notices(workspace: Workspace, _request: Request) -> Any:
+    """Who is told, and what they have not taken."""
+    deliveries = [item._asdict() for item in workspace.outbox.deliveries()]
+    return {"targets": [target.name for target in workspace.outbox.targets], "deliveries": deliveries}
 
 
 def version(workspace: Workspace, request: Request) -> Any:

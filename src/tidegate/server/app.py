@@ -28,7 +28,7 @@ from tidegate.server.guard import Guard
 from tidegate.server.mlflow import is_protocol, mlflow_refusal, mlflow_routes
 from tidegate.server.mlflow.protocol import THREADS, in_thread
 from tidegate.server.native import native_routes
-from tidegate.server.pages import data, decisions, health, models, monitoring, overview, runs
+from tidegate.server.pages import data, decisions, health, models, monitoring, overview, releases, rollouts, runs
 from tidegate.server.routing import Routing
 from tidegate.workspace import Workspace
 
@@ -42,8 +42,12 @@ PAGES: dict[str, Handler] = {
     "/models": models.list_models,
     "/models/{model}": models.show_model,
     "/models/{model}/versions/{version}": models.show_version,
+    "/models/{model}/diff/{before}/{after}": models.show_diff,
     "/models/{model}/receipts/{receipt}": models.show_receipt,
     "/models/{model}/receipts/{receipt}/report": models.report_page,
+    "/releases": releases.show_releases,
+    "/rollouts": rollouts.list_rollouts,
+    "/rollouts/{model}/{number}": rollouts.show_rollout,
     "/monitoring": monitoring.list_monitored,
     "/monitoring/{model}": monitoring.show_monitoring,
     "/decisions": decisions.list_decisions,
@@ -65,6 +69,11 @@ ENDPOINTS: dict[str, Handler] = {
     "/api/v1/models/{model}/versions/{version}": api.version,
     "/api/v1/models/{model}/receipts/{receipt}": api.receipt,
     "/api/v1/models/{model}/windows": api.windows,
+    "/api/v1/models/{model}/served": api.served,
+    "/api/v1/rollouts": api.rollouts,
+    "/api/v1/rollouts/{model}/{number}": api.rollout,
+    "/api/v1/approvals": api.approvals,
+    "/api/v1/notices": api.notices,
     "/api/v1/alerts": api.alerts,
     "/api/v1/decisions": api.decisions,
     "/api/v1/decisions/{decision}": api.decision,

@@ -206,7 +206,12 @@ def _promotion_needs(
         return []
     ref = f"{name}@{waiting}"
     link = f"/models/{name}/receipts/{judged[waiting].receipt}"
-    refusal = workspace.release.plan(name, waiting, policy=policy).refusal
+    try:
+        refusal = workspace.release.plan(name, waiting, policy=policy).refusal
+    except TidegateError as error:  # its receipt is gone or was changed: the other models are shown all the same
+        return [
+            Need(model=name, what=f"Look at {ref}", why=f"{error.what}.", command="tidegate store verify", link=f"/models/{name}")
+        ]
     if refusal is None:
         return [
             Need(

@@ -14,6 +14,10 @@ from tidegate.errors import UnavailableError, UsageError
 
 MAX_WAITING_REQUESTS = 4_096
 _MEMORY = 0.98  # an answer counts half as much after 34 further ones
+_DOUBT = 2.0
+"""A wait may turn out so much longer than it was foreseen. While enough waits to keep the model busy, to let fewer in costs nothing."""
+_STRICTER = 1.1
+"""The first look is: what it lets through costs the time to decode it."""
 TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
 """Milliseconds in which the caller wants the answer, as Envoy (Istio) tells it.
 SOURCE: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter"""
@@ -51,18 +55,37 @@ class Room:
 
     @property
     def wait(self) -> float:
-        """Seconds that a newcomer would wait, by the pace; 0 if it has never been as full as now."""
-        return self.requests * self.pace if self.requests <= 2 * self.depth else 0.0
+        """Seconds that a newcomer would wait, by the pace; if it has never been as full as now, those when it was fullest."""
+        return (self.requests if self.requests <= 2 * self.depth else self.depth) * self.pace
 
-    def refuse_late(self, waited: float, within: float) -> None:
-        """A first look at a request of which nothing is known yet, so that it costs next to nothing. It has ``waited`` so long already.
+    def is_late(self, *, wait: float, left: float) -> float:
+        """A first look at a request of which nothing is known yet, so that it costs next to nothing: it is taken to be like the others.
+
+        In seconds: ``wait`` for others, as the calls' times tell it; ``left`` until the answer is wanted. So ``enter`` hardly ever refuses.
+
+        Returns:
+            Seconds that it would wait too long, after which it may be worth trying again; 0 if it may come in.
+        """
+        if not self.requests:
+            return 0.0
+        wait = max(wait, self.wait)
+        if (
+            wait > self.max_seconds
+            or _STRICTER * _DOUBT * wait > left
+            or self.requests >= self.max_requests
+            or self.rows + self.rows / self.requests > self.max_rows
+        ):
+            return min(max(wait, 1e-9), self.max_seconds)
+        return 0.0
+
+    def refuse_late(self, *, wait: float, left: float) -> None:
+        """The same look.
 
         Raises:
-            OverloadedError: it would wait too long.
+            OverloadedError: it would wait too long, or too much waits already.
         """
-        wait = waited + self.wait
-        if wait > self.max_seconds or wait > within:
-            self._turn_away(f"it would wait {_told(wait)} for others", wait)
+        if late := self.is_late(wait=wait, left=left):
+            self._turn_away(f"it would wait {_told(late)} for others", late)
 
     def enter(self, rows: int, now: float, *, wait: float, own: float, left: float) -> None:
         """Lets a request in. All in seconds: ``wait`` for others, ``own`` time of the model, ``left`` until it is wanted.
@@ -76,7 +99,7 @@ class Room:
             why = f"{self.requests} requests with {self.rows} rows wait already"
         elif wait > self.max_seconds:
             why = f"it would wait {_told(wait)} for others, {_told(self.max_seconds)} are allowed"
-        elif wait + own > left:
+        elif _DOUBT * wait + own > left:
             why = f"its answer is wanted within {_told(max(left, 0.0))}, and would take {_told(wait + own)}"
         if why:
             self._turn_away(why, wait)

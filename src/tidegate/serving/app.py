@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from importlib.metadata import version as installed_version
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -19,8 +22,10 @@ import orjson
 
 from tidegate.clock import Clock
 from tidegate.errors import RefusedError, TidegateError
+from tidegate.frames import Columns
 from tidegate.records.policy import ServingPolicy
 from tidegate.serving.admission import TIMEOUT_HEADER, OverloadedError, seconds_wanted
+from tidegate.serving.batching import Asking, Waiting
 from tidegate.serving.body import Arriving, GoneError, Message, Receive, packed, read_body
 from tidegate.serving.follow import Follower
 from tidegate.serving.handle import Handle
@@ -30,6 +35,7 @@ from tidegate.serving.models import ServedModels
 from tidegate.serving.predicting import Predictions
 from tidegate.serving.protocols import kserve, oip
 from tidegate.serving.protocols.port import JSON, Headers, HttpProtocol, content_type
+from tidegate.serving.protocols.request import Request
 from tidegate.serving.rollout.router import Router
 from tidegate.serving.routes import OIP, Asked, route
 
@@ -48,25 +54,32 @@ STATUS = {
 _PACK_BYTES = 4_096
 """Answers below are sent as they are: to pack them costs more than it saves."""
 _BESIDE_BYTES = 1_000_000
+_PLAIN_PATH = re.compile(rb"/[\w./:@-]{0,500}", re.ASCII)
+_ROUTES = 1_000
+"""Paths that are kept in mind."""
 _PROMETHEUS = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 _log = logging.getLogger("tidegate.serving")
 
 
-class _Answer(NamedTuple):
+class Answer(NamedTuple):
+    """An answer, with its headers but for those that every answer has."""
+
     status: int
-    body: bytes
     headers: list[tuple[bytes, bytes]]
+    body: bytes
 
 
 @dataclass(slots=True)
-class _Call:
-    """What is known of a request so far."""
+class Call:
+    """What is known of a request so far; ``asked`` and ``asking`` on the short way alone."""
 
     headers: Headers
     start: float
     protocol: HttpProtocol = OIP
     handle: Handle | None = None
+    asked: Asked | None = None
+    asking: Asking | None = None
 
 
 class App:
@@ -93,42 +106,123 @@ class App:
         self.models = ServedModels(followers, policies)
         self.metrics = Metrics(followers, log)
         self.predictions = Predictions(log, self.metrics, clock, policies)
+        self.turn = 0.0
+        """When the event loop began to read what it reads now, by ``perf_counter``; 0 when it does not."""
+        self.read, self.read_before = 0, 0
+        """Requests that it has read in this turn, and in the one before."""
         self.version = installed_version("tidegate")
         self._log = log
         self._named = named
         self._arriving = Arriving()
+        self._plain_route = lru_cache(_ROUTES)(partial(_plain_route, named))
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             return
-        call = _Call(dict(scope["headers"]), scope.get("began") or perf_counter())
+        call = Call(dict(scope["headers"]), scope.get("began") or perf_counter())
         try:
             answer = await self._answer(scope, receive, call)
         except GoneError:
             return
-        except TidegateError as error:
-            answer = _refusal(error, call)
-        except Exception:  # noqa: BLE001 - the last seam: a bug is a plain 500 for the client, and a traceback in the log
-            _log.exception("a request failed")
-            error = TidegateError("internal", "the server failed to answer this request", fix="its log says why")
-            answer = _refusal(error, call)
-        status, body, headers = answer
-        if status >= 400 and call.handle:
-            self.metrics.refused(call.handle, perf_counter() - call.start, status=status)
+        except Exception as error:  # noqa: BLE001 - the last seam
+            answer = self.refusal(error, call)
+        status, headers, body = answer
         if len(body) >= _PACK_BYTES and b"accept-encoding" in call.headers:
             body, packing = await _packed(body, call.headers)
             headers = headers + packing
+        headers = self.finished(
+            headers, body, call, close=status == 408
+        )  # after a 413 the rest is read and dropped: closing would cut the answer off
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def refusal(self, error: Exception, call: Call) -> Answer:
+        """The answer that tells an error, which is counted. A bug is a plain 500 for the client, and a traceback in the log."""
+        if not isinstance(error, TidegateError):
+            _log.error("a request failed", exc_info=error)
+            error = TidegateError("internal", "the server failed to answer this request", fix="its log says why")
+        status = STATUS.get(error.code, error.http_status)
+        headers: list[tuple[bytes, bytes]] = [JSON]
+        if isinstance(error, OverloadedError):
+            headers.append((b"retry-after", b"%d" % error.retry_after))
+        if call.handle:
+            self.metrics.refused(call.handle, perf_counter() - call.start, status=status)
+        return Answer(status, headers, call.protocol.refusal(error, status))
+
+    def finished(
+        self, headers: Sequence[tuple[bytes, bytes]], body: bytes, call: Call, *, close: bool
+    ) -> list[tuple[bytes, bytes]]:
+        """All headers of an answer."""
         headers = [*headers, (b"content-length", b"%d" % len(body))]
         request_id = call.headers.get(b"x-request-id")
         if request_id is not None and len(request_id) <= 200:
             headers.append((b"x-request-id", request_id))
-        if self.draining or status == 408:  # after a 413 the rest is read and dropped: closing would cut the answer off
+        if self.draining or close:
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return headers
 
-    async def _answer(self, scope: Message, receive: Receive, call: _Call) -> _Answer:
+    def plain(self, url: bytes, headers: Sequence[tuple[bytes, bytes]], start: float) -> Call | None:
+        """A POST request whose header says that it may take the short way (see ``direct``); None if it may not."""
+        asked = self._plain_route(url)
+        if asked is None:
+            return None
+        call = Call(dict(headers), start, asked.protocol, None, asked)
+        if (
+            len(call.headers) != len(headers)
+            or b"content-encoding" in call.headers
+            or (not asked.model and b"x-model" in call.headers)
+        ):
+            return None
+        slow = asked.protocol.slow_types
+        return None if slow and content_type(call.headers) in slow else call
+
+    def turned_away(self, call: Call) -> bytes | None:
+        """The answer to a plain request that would come too late, from its header alone, behind status and date; None if it may come in.
+
+        With three times too much to do two of three requests end here: what it costs is lost to the third.
+        """
+        assert call.asked is not None
+        try:
+            handle = self.models.find(call.asked.model, call.asked.version).handle
+            within = seconds_wanted(call.headers.get(TIMEOUT_HEADER), 1e3)
+        except TidegateError:
+            return None
+        late = self.predictions.turn_away(handle, call.start, within)
+        if not late:
+            return None
+        self.metrics.refused(handle, perf_counter() - call.start, status=503)
+        return _turned_away(call.protocol, handle.version.name, max(1, math.ceil(late)))
+
+    def begin(self, call: Call, body: bytes, future: Waiting) -> Request | None:
+        """Puts a plain request into its line; ``future`` is told what becomes of it. None if it must take the long way.
+
+        Raises:
+            OverloadedError: it would be answered too late.
+            TidegateError: it is wrong in some way; the long way tells which.
+        """
+        assert call.asked is not None
+        handle, router, policy = self.models.find(call.asked.model, call.asked.version)
+        if (router is not None and router.live is not None) or len(body) > policy.max_body_bytes:
+            return None
+        call.handle = handle
+        within = seconds_wanted(call.headers.get(TIMEOUT_HEADER), 1e3)
+        request = call.protocol.decode(body, call.headers, handle.signature, policy.max_rows)
+        call.asking = self.predictions.put(handle, request, call.start, future, within=within)
+        return request
+
+    def told(self, call: Call, request: Request, outputs: Columns) -> Answer:
+        """The answer to a request that was begun."""
+        assert call.handle is not None
+        assert call.asking is not None
+        encoded = call.protocol.encode(call.handle.version, request, outputs, call.asking.ids)
+        headers, body = encoded.headers, encoded.body
+        if _PACK_BYTES <= len(body) < _BESIDE_BYTES and b"accept-encoding" in call.headers:
+            body, packing = packed(body, call.headers)
+            headers = headers + packing
+        return Answer(200, headers, body)
+
+    async def _answer(self, scope: Message, receive: Receive, call: Call) -> Answer:
         asked = route(scope["method"], scope["path"], self._named)
         call.protocol = asked.protocol
         if asked.what != "infer":
@@ -137,7 +231,7 @@ class App:
         handle, router, policy = self.models.find(model, version)
         call.handle = handle
         within = seconds_wanted(call.headers.get(TIMEOUT_HEADER), 1e3)
-        self.predictions.refuse_late(handle.version.name, call.start, within)
+        self.predictions.refuse_late(handle, call.start, within)
         body = await read_body(receive, call.headers, policy.max_body_bytes, self._arriving)
         protocol = asked.protocol
         if protocol.slow_types and content_type(call.headers) in protocol.slow_types:
@@ -151,9 +245,9 @@ class App:
             )
         answered = await self.predictions.answer(handle, request, call.start, router, within=within)
         encoded = protocol.encode(answered.handle.version, request, answered.outputs, answered.ids)
-        return _Answer(200, encoded.body, encoded.headers)
+        return Answer(200, encoded.headers, encoded.body)
 
-    async def _tell(self, asked: Asked, scope: Message, receive: Receive, call: _Call) -> _Answer:
+    async def _tell(self, asked: Asked, scope: Message, receive: Receive, call: Call) -> Answer:
         """Everything but predictions."""
         ready = 503 if self.draining else 200
         match asked.what:
@@ -162,15 +256,15 @@ class App:
             case "ready":
                 return _json({"live": True, "ready": not self.draining}, ready)
             case "ping":
-                return _Answer(ready, b"\n", [JSON])
+                return Answer(ready, [JSON], b"\n")
             case "server":
                 return _json(oip.server_metadata(self.version))
             case "version":
-                return _Answer(200, self.version.encode(), [(b"content-type", b"text/plain; charset=utf-8")])
+                return Answer(200, [(b"content-type", b"text/plain; charset=utf-8")], self.version.encode())
             case "health":
                 return _json(self._health())
             case "metrics":
-                return _Answer(200, self.metrics.text(), [_PROMETHEUS])
+                return Answer(200, [_PROMETHEUS], self.metrics.text())
             case "index":
                 await read_body(receive, call.headers, _PACK_BYTES, self._arriving)
                 return _json(self.models.index())
@@ -181,7 +275,7 @@ class App:
             case _:
                 return await self._tell_model(asked, scope)
 
-    async def _tell_model(self, asked: Asked, scope: Message) -> _Answer:
+    async def _tell_model(self, asked: Asked, scope: Message) -> Answer:
         follower = self.models.follower(asked.model)
         if asked.what == "rollout":
             return await _analysis(follower.router, scope)
@@ -212,13 +306,32 @@ class App:
         return {"status": status, "models": models, "prediction_log": log}
 
 
+def _plain_route(named: Mapping[str, Asked], url: bytes) -> Asked | None:
+    """What a POST to a plain path asks, if it is a prediction."""
+    if not _PLAIN_PATH.fullmatch(url):
+        return None
+    try:
+        asked = route("POST", url.decode(), named)
+    except TidegateError:
+        return None
+    return asked if asked.what == "infer" else None
+
+
+@lru_cache(_ROUTES)
+def _turned_away(protocol: HttpProtocol, model: str, retry_after: int) -> bytes:
+    error = OverloadedError(f"{model} has too much to do to answer in time", why="others wait already", retry_after=retry_after)
+    body = protocol.refusal(error, error.http_status)
+    head = b"content-type: application/json\r\nretry-after: %d\r\ncontent-length: %d\r\n\r\n" % (retry_after, len(body))
+    return head + body
+
+
 def _where(handle: Handle) -> dict[str, str]:
     """Where a model computes, and why not where it should."""
     device, problem = handle.placed
     return {"device": device} | ({"device_problem": problem} if problem else {})
 
 
-async def _analysis(router: Router, scope: Message) -> _Answer:
+async def _analysis(router: Router, scope: Message) -> Answer:
     """What the newest look at the rollout says, in JSON: see ``rollout.analysis``."""
     asked = _query(scope, "step")
     document = await asyncio.get_running_loop().run_in_executor(
@@ -245,8 +358,8 @@ async def _packed(body: bytes, headers: Headers) -> tuple[bytes, list[tuple[byte
     return await asyncio.get_running_loop().run_in_executor(None, packed, body, headers)
 
 
-def _json(value: Any, status: int = 200) -> _Answer:
-    return _Answer(status, orjson.dumps(value), [JSON])
+def _json(value: Any, status: int = 200) -> Answer:
+    return Answer(status, [JSON], orjson.dumps(value))
 
 
 def _closed(asked: Asked) -> RefusedError:
@@ -256,11 +369,3 @@ def _closed(asked: Asked) -> RefusedError:
         why="which version serves is decided by the ledger: judged, approved and written down",
         fix=f"tidegate promote {asked.model[:100]}@N, or start a server with the models that it should have",
     )
-
-
-def _refusal(error: TidegateError, call: _Call) -> _Answer:
-    status = STATUS.get(error.code, error.http_status)
-    headers: list[tuple[bytes, bytes]] = [JSON]
-    if isinstance(error, OverloadedError):
-        headers.append((b"retry-after", b"%d" % error.retry_after))
-    return _Answer(status, call.protocol.refusal(error, status), headers)

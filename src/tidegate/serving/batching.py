@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,6 +35,22 @@ _ENOUGH = 10.0  # a batch in which the fixed cost is a tenth of the rest gains n
 _log = logging.getLogger("tidegate.serving")
 
 
+class Waiting(Protocol):
+    """Who waits for the outputs of a request: an asyncio future, or what is as good as one. Used on the event loop only."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+        ...
+
+    def set_result(self, result: Columns, /) -> None:
+        """The model's outputs. Never raises."""
+        ...
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """What went wrong instead. Never raises."""
+        ...
+
+
 class Asking:
     """One request on its way through a model. ``start`` and ``due`` by ``perf_counter``; ``due``: its answer is wanted by then."""
 
@@ -52,7 +68,7 @@ class Asking:
         self.ids: list[str] = []
         self.served_at = 0
         self.outputs: Columns = {}
-        self.future: asyncio.Future[Columns] | None = None
+        self.future: Waiting | None = None
 
 
 class Call(NamedTuple):
@@ -148,17 +164,47 @@ class Line:
             OverloadedError: it would come too late.
             BadInputError: the model refuses its rows.
         """
+        future: asyncio.Future[Columns] = asyncio.get_running_loop().create_future()
+        self.put(asking, future)
+        return await future
+
+    def put(self, asking: Asking, future: Waiting) -> None:
+        """Lets a request wait for its turn; ``future`` is told what becomes of it, never before this returns.
+
+        Raises:
+            OverloadedError: its answer would come too late.
+        """
         now = perf_counter()
-        wait = max(self._ends - now, 0.0) + (self.fit.seconds(self._rows) if self._rows else 0.0)
-        self._room.enter(asking.rows, now, wait=wait, own=self.fit.seconds(asking.rows), left=asking.due - now)
-        loop = asyncio.get_running_loop()
-        asking.future = loop.create_future()
+        self._room.enter(asking.rows, now, wait=self._wait(now), own=self.fit.seconds(asking.rows), left=asking.due - now)
+        asking.future = future
         self._waiting.append(asking)
         self._rows += asking.rows
         if not self._planned and not self._ends:
             self._planned = True
-            loop.call_soon(self._begin)
-        return await asking.future
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def hurry(self) -> None:
+        """Calls the model at once for what waits: nobody else is there to wait for."""
+        self._begin()
+
+    def refuse_late(self, start: float, within: float) -> None:
+        """A first look at a request that is wanted ``within`` seconds from ``start``. Errors: those of ``Room.refuse_late``."""
+        if self._room.requests:
+            now = perf_counter()
+            self._room.refuse_late(wait=self._wait(now), left=start + within - now)
+
+    def turn_away(self, start: float, within: float) -> float:
+        """The same look, for nearly nothing: whoever gets more than 0 is turned away, and may try again after so many seconds."""
+        if not self._room.requests:
+            return 0.0
+        now = perf_counter()
+        late = self._room.is_late(wait=self._wait(now), left=start + within - now)
+        if late:
+            self._room.turned_away += 1
+        return late
+
+    def _wait(self, now: float) -> float:
+        return max(self._ends - now, 0.0) + (self.fit.seconds(self._rows) if self._rows else 0.0)
 
     def _begin(self) -> None:
         """Calls the model for what waits: on the event loop once, then it is the loop's turn; or beside it."""

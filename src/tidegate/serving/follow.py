@@ -74,7 +74,7 @@ class Follower:
                 "nothing-promoted",
                 f"no version of {model} has been promoted",
                 why="a server serves what the pointer names, and it names nothing yet",
-                fix=f"tidegate promote {model}@N, after the gate and an approval",
+                fix=f"tidegate promote {model}@N, after the gate and an approval; or check the name: tidegate model list",
             )
         self.handle = self._load(champion)
         self.wanted = champion.version

@@ -7,9 +7,11 @@ dropped and counted. The thread works on whole columns: what it does for a row i
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ FLUSH_SECONDS = 1.0
 MAX_WAITING_ROWS = 100_000
 MAX_WAITING_BYTES = 128 * 1024 * 1024
 BATCH_ROWS = 20_000
+_NICE = 10
 
 _log = logging.getLogger("tidegate.serving")
 
@@ -70,7 +73,7 @@ class LogQueue:
 
     def put(self, served: Served) -> bool:
         """Queues the rows of a call; False if they were dropped."""
-        rows, size = len(served.ids), _size(served.inputs)
+        rows, size = len(served.ids), _size(served.inputs) + _size(served.outputs)
         with self._lock:
             if self._waiting + rows > self._max_waiting or self._bytes + size > MAX_WAITING_BYTES:
                 self.dropped += rows
@@ -129,6 +132,10 @@ class LogQueue:
         return batch
 
     def _write(self) -> None:
+        with suppress(
+            OSError, AttributeError
+        ):  # on Linux threads have a niceness of their own: where cores are few, answers go first
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         # It sleeps instead of being woken by every request: a wake-up would take the interpreter from the event loop.
         while not self._stopping:
             self._wake.wait(FLUSH_SECONDS)

@@ -15,7 +15,7 @@ from tidegate.frames import Columns
 from tidegate.records.ids import new_id, new_ids
 from tidegate.records.policy import ServingPolicy
 from tidegate.serving.admission import Room, seconds_wanted
-from tidegate.serving.batching import Asking, Call, Line
+from tidegate.serving.batching import Asking, Call, Line, Waiting
 from tidegate.serving.handle import Handle
 from tidegate.serving.log import LogQueue, Served
 from tidegate.serving.metrics import Metrics
@@ -63,9 +63,7 @@ class Predictions:
             OverloadedError: the answer would come too late.
             UsageError: the parameter ``timeout`` is no time.
         """
-        if request.parameters:
-            within = min(within, seconds_wanted(request.parameters.get("timeout"), 1e6))
-        asking = Asking(handle, request.columns, request.rows, start=start, due=start + within, event_at=request.event_at)
+        asking = _asking(handle, request, start, within)
         if router is not None and (live := router.live) is not None:
 
             async def ask(model: Handle) -> Columns:  # on its own: a candidate that was not waited for may answer yet
@@ -79,11 +77,26 @@ class Predictions:
             outputs = await self._ask(asking, handle)
         return Answered(handle, outputs, asking.ids)
 
-    def refuse_late(self, model: str, start: float, within: float) -> None:
+    def put(self, handle: Handle, request: Request, start: float, future: Waiting, *, within: float = math.inf) -> Asking:
+        """Like ``answer``, without waiting: ``future`` is told of the outputs later. Errors: of what can be known now."""
+        asking = _asking(handle, request, start, within)
+        (self._lines.get(handle) or self._line_of(handle)).put(asking, future)
+        return asking
+
+    def hurry(self, handle: Handle) -> None:
+        """Asks the model at once for what was put: see ``Line.hurry``."""
+        self._lines[handle].hurry()
+
+    def refuse_late(self, handle: Handle, start: float, within: float) -> None:
         """A first look at a request before it is decoded. Errors: those of ``Room.refuse_late``."""
-        room = self._rooms.get(model)
-        if room is not None and room.requests:
-            room.refuse_late(perf_counter() - start, within)
+        line = self._lines.get(handle)
+        if line is not None:
+            line.refuse_late(start, within)
+
+    def turn_away(self, handle: Handle, start: float, within: float) -> float:
+        """The same look: see ``Line.turn_away``."""
+        line = self._lines.get(handle)
+        return line.turn_away(start, within) if line is not None else 0.0
 
     async def _ask(self, asking: Asking, handle: Handle) -> Columns:
         asking.handle = handle
@@ -127,3 +140,9 @@ class Predictions:
                 event_at += [asking.event_at or served_at] * rows
                 seconds += [taken] * rows
         self._log.put(Served(version.name, version.version, ids, event_at, served_at, seconds, call.columns, call.outputs))
+
+
+def _asking(handle: Handle, request: Request, start: float, within: float) -> Asking:
+    if request.parameters:
+        within = min(within, seconds_wanted(request.parameters.get("timeout"), 1e6))
+    return Asking(handle, request.columns, request.rows, start=start, due=start + within, event_at=request.event_at)

@@ -46,7 +46,7 @@ def route(method: str, path: str, named: Mapping[str, Asked]) -> Asked:
     if asked is None:
         raise NotFoundError("no-such-path", f"nothing is served at {path[:200]!r}", fix=f"served are {_KNOWN}")
     wanted = "POST" if asked.what in _POST else "GET"
-    if method != wanted:
+    if method != wanted and (method, wanted) != ("HEAD", "GET"):
         raise UsageError("wrong-method", f"{path[:200]} takes {wanted}, not {method[:20]}", fix=f"send a {wanted} request")
     return asked
 

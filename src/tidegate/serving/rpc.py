@@ -20,6 +20,7 @@ from tidegate.errors import (
     UsageError,
     missing_extra,
 )
+from tidegate.serving.admission import MAX_WAITING_REQUESTS
 from tidegate.serving.app import STATUS, App
 from tidegate.serving.handle import Handle
 from tidegate.serving.protocols import oip
@@ -28,6 +29,7 @@ from tidegate.serving.protocols.port import told
 try:
     import grpc
     import grpc.aio
+    from google.protobuf.message import DecodeError
 
     from tidegate.serving.protocols import oip_grpc
 except ImportError as error:
@@ -70,7 +72,7 @@ class GrpcDoor:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
         ]
-        self._server = grpc.aio.server(options=options)
+        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_WAITING_REQUESTS)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(oip_grpc.SERVICE, self._handlers()),))
         place = f"[{host}]" if ":" in host else host
         try:
@@ -104,7 +106,7 @@ class GrpcDoor:
         answering["ModelInfer"] = self._model_infer
         return {
             name: grpc.unary_unary_rpc_method_handler(
-                _guarded(method), self._made[f"{name}Request"].FromString, self._made[f"{name}Response"].SerializeToString
+                _guarded(self._made[f"{name}Request"], method), None, self._made[f"{name}Response"].SerializeToString
             )
             for name, method in answering.items()
         }
@@ -135,7 +137,7 @@ class GrpcDoor:
         left = context.time_remaining()
         within = math.inf if left is None else left
         try:
-            app.predictions.refuse_late(handle.version.name, start, within)
+            app.predictions.refuse_late(handle, start, within)
             if request.ByteSize() > policy.max_body_bytes:
                 raise _too_large(policy.max_body_bytes)  # noqa: TRY301 - counted below, like every refusal
             decoded = oip_grpc.decode(request, handle.signature, policy.max_rows, headers)
@@ -149,12 +151,14 @@ class GrpcDoor:
         return oip_grpc.encode(answered.handle.version, decoded, answered.outputs, answered.ids)
 
 
-def _guarded(method: _Method) -> _Method:
-    """The method, with errors as status codes: the last seam, as in ``App``."""
+def _guarded(kind: Any, method: _Method) -> _Method:
+    """The method, from bytes to a message of ``kind``, and with errors as status codes: the last seam, as in ``App``."""
 
-    async def guarded(request: Any, context: Any) -> Any:
+    async def guarded(request: bytes, context: Any) -> Any:
         try:
-            return await method(request, context)
+            return await method(kind.FromString(request), context)
+        except DecodeError:
+            status, text = grpc.StatusCode.INVALID_ARGUMENT, f"the message is no {kind.DESCRIPTOR.name} [bad-request]"
         except TidegateError as error:
             code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
             status, text = _OF_CODE.get(error.code, code), told(error)

@@ -32,7 +32,8 @@ try:
     import uvicorn
 
     from tidegate.serving.app import App
-    from tidegate.serving.connections import Connection, SlowClients
+    from tidegate.serving.connections import SlowClients
+    from tidegate.serving.direct import DirectConnection
     from tidegate.serving.follow import Follower
     from tidegate.serving.log import LogQueue
     from tidegate.serving.routes import VERTEX, Asked
@@ -44,6 +45,8 @@ GRACE_SECONDS = 0.5
 
 _DRAIN_SECONDS = 30
 _SWITCH_SECONDS = 0.001
+_GARBAGE = 10_000
+"""New objects after which cycles are looked for: a request leaves none, and what waits to be logged would be looked at again and again."""
 _LOOK_TICKS = 10  # of a tenth of a second
 
 
@@ -129,6 +132,7 @@ def serve(
         # The event loop must not wait 5 ms (the default) until a thread that loads or writes gives the interpreter back.
         sys.setswitchinterval(_SWITCH_SECONDS)
         gc.collect()
+        gc.set_threshold(_GARBAGE)
         gc.freeze()  # what is loaded now lives as long as the process: collections need not look at it again
         try:
             server.run(sockets=[listener])
@@ -162,7 +166,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Connection,
+                http=DirectConnection,
                 loop="uvloop",
                 ws="none",
                 lifespan="off",
@@ -170,6 +174,7 @@ class _Server(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )

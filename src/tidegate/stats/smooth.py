@@ -22,6 +22,8 @@ FLIPS = 2000
 _COMPLEX_STEP = 1e-30
 _STRAIGHT = 1e-6
 _NOISE = 1e-13
+TAIL = 2.0
+"""How much more than its expected share the largest unit may hold before the tail counts as long."""
 _STEP = 0.125
 """Of a standard error: over this distance curvature is measured."""
 
@@ -69,10 +71,12 @@ def localise(function: Function, moments: Moments) -> Local:
 
 
 def student(local: Local, *, confidence: float, differing: float, largest: float, scale: float) -> Estimate:
-    """The t interval, with two guards that keep units with almost no differences from looking certain.
+    """The t interval, with three guards against units that look more certain than they are.
 
     Where no unit differs, it is the score interval for "0 of n" times ``scale``; where fewer than 20 do, two units as large as the largest
-    are added, one to each side (after Agresti & Min, Statistics in Medicine 24, 2005), by the share of units that say nothing.
+    are added, one to each side (after Agresti & Min, Statistics in Medicine 24, 2005), by the share of units that say nothing. Where the
+    largest unit holds far more than the largest of n normal ones would, the tail is longer than the sample shows, and what it holds
+    beyond that is added twice, in the same way.
 
     Args:
         local: The function at its means.
@@ -91,8 +95,19 @@ def student(local: Local, *, confidence: float, differing: float, largest: float
         return nothing_seen(local.value, local.number, scale=scale, confidence=confidence, df=df)
     if not np.isfinite(local.variance) or not local.df > 0:
         return nothing
-    variance = local.variance + (two_more(differing, local.number, largest**2) if differing < SPARSE else 0.0)
+    beyond = max(largest**2 - TAIL * largest_normal(local.number) * local.variance, 0.0)
+    variance = local.variance + 2 * beyond
+    if differing < SPARSE:
+        variance = max(variance, local.variance + two_more(differing, local.number, largest**2))
     return around(local.value, float(np.sqrt(variance)), local.df, confidence)
+
+
+def largest_normal(count: float) -> float:
+    """About the share of a sum of squares that the largest of ``count`` normal values holds.
+
+    Source: Fisher & Tippett, Proc. Cambridge Phil. Soc. 24 (1928): the largest of n is near sqrt(2 log n).
+    """
+    return float(2 * np.log(2 * count) / count)
 
 
 def abc(function: Function, moments: Moments, local: Local, *, confidence: float) -> Estimate:

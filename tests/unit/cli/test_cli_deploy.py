@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -19,13 +20,22 @@ from tidegate.workspace import Workspace
 IMAGE = "registry.example/tidegate@sha256:" + "b" * 64
 
 
-@pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A project with delay@1 and delay@2."""
+    folder = tmp_path_factory.mktemp("deploy")
     matrix = np.random.default_rng(0).normal(size=(60, 3))
-    opened = Workspace.open(tmp_path)
+    opened = Workspace.open(folder)
     for seed in range(2):
         opened.register(Candidate("delay", LogisticRegression(C=1 + seed).fit(matrix, matrix[:, 0] > 0), matrix, "binary"))
+    opened.store.close()
+    return folder
+
+
+@pytest.fixture
+def workspace(template, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    opened = Workspace.open(shutil.copytree(template, tmp_path, dirs_exist_ok=True))
     yield opened
     opened.store.close()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,14 +14,24 @@ from tidegate.store.objects import object_key
 from tidegate.workspace import Workspace
 
 
-@pytest.fixture
-def version(tmp_path, monkeypatch):
-    """A registered model in a project of its own, which is the working directory."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A project with delay@1."""
+    folder = tmp_path_factory.mktemp("model")
     matrix = np.random.default_rng(0).normal(size=(50, 3))
     estimator = LogisticRegression().fit(matrix, matrix[:, 0] > 0)
-    workspace = Workspace.open(tmp_path)
-    yield workspace.register(Candidate("delay", estimator, matrix, "binary", description="three numbers"))
+    workspace = Workspace.open(folder)
+    workspace.register(Candidate("delay", estimator, matrix, "binary", description="three numbers"))
+    workspace.store.close()
+    return folder
+
+
+@pytest.fixture
+def version(template, tmp_path, monkeypatch):
+    """A registered model in a project of its own, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    workspace = Workspace.open(shutil.copytree(template, tmp_path, dirs_exist_ok=True))
+    yield workspace.models.get("delay@1")
     workspace.store.close()
 
 
@@ -40,13 +51,17 @@ def test_list_and_show(version, capsys):
     assert code == 0
     assert version.digest in out
     assert "differs from the estimator by at most" in out
+    assert all(f"\n\n{title}" in out for title in ("takes", "gives", "files", "requirements", "verdicts", "next: "))
     assert json.loads(run(capsys, "model", "show", "delay@1", "--json")[1])["digest"] == version.digest
 
 
 def test_load_check_and_verify(version, capsys):
     code, out, _ = run(capsys, "model", "load-check", "delay@1")
     assert (code, "loads as onnx" in out) == (0, True)
-    assert run(capsys, "model", "verify", "delay@1")[:2] == (0, "delay@1: all as registered\n")
+    assert run(capsys, "model", "verify", "delay@1")[:2] == (
+        0,
+        "delay@1: all as registered\nnext: tidegate model load-check delay@1\n",
+    )
 
 
 def test_a_changed_file_is_found(version, capsys, tmp_path):
@@ -61,8 +76,9 @@ def test_a_changed_file_is_found(version, capsys, tmp_path):
 
 
 def test_an_unknown_model_is_told(version, capsys):
-    code, _, errors = run(capsys, "model", "show", "dela")
-    assert (code, "'delay'" in errors) == (1, True)
+    for words in (["show", "dela"], ["show", "dela@champion"], ["list", "dela"]):
+        code, _, errors = run(capsys, "model", *words)
+        assert (code, "'delay'" in errors) == (1, True)
 
 
 def test_show_tells_what_the_gate_and_the_author_say(version, capsys):
@@ -95,9 +111,10 @@ def test_card(version, capsys, tmp_path):
     code, out, _ = run(capsys, "model", "card", "delay@1")
     assert (code, out.startswith("# delay@1")) == (0, True)
     assert "three numbers" in out
-    code, out, _ = run(capsys, "model", "card", "delay@1", "--html", "--out", "card.html")
+    code, out, _ = run(capsys, "model", "card", "delay@1", "--html", "--output", "card.html")
     assert (code, (tmp_path / "card.html").read_text().startswith("<!doctype html>")) == (0, True)
     assert json.loads(run(capsys, "model", "card", "delay@1", "--json")[1])["digest"] == version.digest
+    assert "code: cannot-write" in run(capsys, "model", "card", "delay@1", "--output", "nowhere/card.md")[2]
 
 
 def test_export_and_import(version, capsys, tmp_path):

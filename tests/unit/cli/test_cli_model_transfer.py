@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -27,11 +28,22 @@ from tidegate.workspace import Workspace
 SIGNED = '[models.delay]\ntask = "binary"\n[models.delay.serving]\nsigned_by = ["release.pub"]\n'
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A project with delay@1."""
+    folder = tmp_path_factory.mktemp("transfer")
+    matrix = np.random.default_rng(0).normal(size=(50, 3))
+    estimator = LogisticRegression().fit(matrix, matrix[:, 0] > 0)
+    workspace = Workspace.open(folder)
+    workspace.register(Candidate("delay", estimator, matrix, "binary", description="three numbers"))
+    workspace.store.close()
+    return folder
+
+
 @pytest.fixture
-def version(tmp_path, monkeypatch):
+def version(template, tmp_path, monkeypatch):
     """A registered model in a project of its own, which is the working directory; beside it a key that signs."""
-    project = tmp_path / "project"
-    project.mkdir()
+    project = shutil.copytree(template, tmp_path / "project")
     monkeypatch.chdir(project)
     key = ec.generate_private_key(ec.SECP256R1())
     form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -39,10 +51,8 @@ def version(tmp_path, monkeypatch):
     spki = serialization.PublicFormat.SubjectPublicKeyInfo
     (project / "release.pub").write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, spki))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    matrix = np.random.default_rng(0).normal(size=(50, 3))
-    estimator = LogisticRegression().fit(matrix, matrix[:, 0] > 0)
     workspace = Workspace.open(project)
-    yield workspace.register(Candidate("delay", estimator, matrix, "binary", description="three numbers"))
+    yield workspace.models.get("delay@1")
     workspace.store.close()
 
 
@@ -79,7 +89,9 @@ def test_sign_and_verify(version, capsys, monkeypatch, tmp_path):
     found = told(capsys, "model", "verify", "delay@1", "--key", "release.pub")
     assert (found["signed_by"], found["signatures"], found["problems"]) == (signed["key"], [signed["key"]], [])
     code, out, _ = run(capsys, "model", "verify", "delay@1")
-    assert (code, out) == (0, "delay@1: all as registered\n"), "without a policy nobody asks for one"
+    told_key = f"delay@1 says it is signed by {signed['key'][:12]}: to hold it against a key you trust, --key FILE\n"
+    asked = "delay@1: all as registered\nnext: tidegate model load-check delay@1\n"
+    assert (code, out) == (0, told_key + asked), "without a policy nobody asks for one"
     (tmp_path / "project/tidegate.toml").write_text(SIGNED)
     assert "delay@1 is signed by release.pub\n" in run(capsys, "model", "verify", "delay@1")[1]
 
@@ -100,7 +112,7 @@ def test_push_and_pull_into_another_project(version, capsys, monkeypatch, tmp_pa
     pulled = told(capsys, "-C", tmp_path / "other", "model", "pull", pinned)
     assert (pulled["version"], pulled["digest"], pulled["artifact"]) == ("delay@1", version.digest, pinned)
     code, out, _ = run(capsys, "-C", tmp_path / "other", "model", "verify", "delay@1")
-    assert (code, out) == (0, "delay@1 is signed by release.pub\ndelay@1: all as registered\n")
+    assert (code, out.splitlines()[:2]) == (0, ["delay@1 is signed by release.pub", "delay@1: all as registered"])
     assert "registered version 1" in run(capsys, "-C", tmp_path / "other", "release", "log", "delay")[1]
     assert run(capsys, "-C", tmp_path / "other", "model", "load-check", "delay@1")[0] == 0
     assert list((tmp_path / "other/.tidegate").glob("pull-*")) == []
@@ -118,7 +130,7 @@ def test_a_project_that_asks_for_signatures_takes_no_unsigned_version(version, c
 
 def test_pull_into_a_folder(version, capsys, tmp_path):
     code, out, _ = run(capsys, "model", "pull", "delay@1")
-    assert (code, "delay@1 is in delay-1: 1 files, signed by nobody" in out) == (0, True)
+    assert (code, "delay@1 is in delay-1: 1 file, signed by nobody" in out) == (0, True)
     assert digest.of_file(tmp_path / "project/delay-1/manifest.json") == version.digest
     assert run(capsys, "model", "pull", "delay@1")[0] == 1, "nothing is overwritten"
 

@@ -89,12 +89,30 @@ def tidegate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 def test_a_quorum_of_a_role_is_asked_for_and_a_revoked_approval_is_missed(tidegate: Project) -> None:
     tidegate.ready(2)
-    tidegate("--as", "ben", "approve", "delay@2", code=0)
+    assert "next: tidegate approve delay@2    (delay@2 has 1 of 1 approvals)" in tidegate("--as", "ben", "approve", "delay@2")
     assert "still missing: 1 of ops" in tidegate("--as", "ana", "promote", "delay@2", code=6)
     tidegate("--as", "olga", "approve", "delay@2")
     told = tidegate("--as", "ben", "release", "revoke", "delay@2", "--approver", "olga", "--reason", "new numbers")
     assert "revoked the approval of olga for version 2: new numbers" in told
     assert tidegate.json("release", "plan", "delay@2")["refusal"]["code"] == "approval-missing"
+
+
+def test_a_plan_says_why_the_policy_did_not_approve_by_itself(tidegate: Project) -> None:
+    tidegate.ready(2)
+    assert "by itself" not in tidegate("release", "plan", "delay@2")
+    Path("tidegate.toml").write_text(f"{POLICY}[models.delay.release.auto]\nper_week = 2\n", encoding="utf-8")
+    told = tidegate("release", "plan", "delay@2")
+    assert "the policy does not approve it by itself: no rule compared a metric with the champion's" in told
+    assert told.endswith("next: tidegate approve delay@2\n")
+    assert tidegate.json("release", "plan", "delay@2")["not_by_policy"]
+
+
+@pytest.mark.parametrize(
+    "words", [["log", "dela"], ["history", "dela"], ["freeze", "dela", "--reason", "x"], ["unfreeze", "dela", "--reason", "x"]]
+)
+def test_a_misspelt_model_has_no_ledger(tidegate: Project, words: list[str]) -> None:
+    assert "no version of dela is registered" in tidegate("release", *words, code=1)
+    assert tidegate.bucket.find(entry_key("dela", 1)) is None
 
 
 def test_in_a_ci_job_the_job_is_recorded(tidegate: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +178,7 @@ def signed(tidegate: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def test_a_ledger_that_was_cut_short_does_not_verify(signed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert signed.json("release", "checkpoint", "delay")["checkpoint"]["seq"] == 4
-    assert "4 entries, chain, pointer and receipts hold; 1 checkpoints agree" in signed("release", "verify", "delay")
+    assert "4 entries, chain, pointer and receipts hold; 1 checkpoint in agreement" in signed("release", "verify", "delay")
     signed.bucket.delete(entry_key("delay", 4))
     move_pointer(signed.bucket, "delay")
     assert "it was cut short" in signed("release", "verify", code=1)

@@ -102,7 +102,9 @@ def test_a_rollout_from_start_to_done(tidegate: Project) -> None:
     plan = tidegate("rollout", "plan", "delay@2")
     assert "yes the verdict is PASS" in plan
     assert "canary: in the shadow, then 20 % of keys; each for 1m and 500 rows at least" in plan
-    assert "delay@2 is rolled out: canary, step 1 of 2, in the shadow" in tidegate("rollout", "start", "delay@2")
+    started = tidegate("rollout", "start", "delay@2")
+    assert "delay@2 is rolled out: canary, step 1 of 2, in the shadow" in started
+    assert "watched: errors, latency_p99_ms, disagreement. Labels are not looked at: no harm is declared" in started
     assert "rollout-running" in tidegate("rollout", "start", "delay@2", code=1)
     tidegate.answer(2500)
     assert "delay@2 moves to step 1, 20 % of keys: 2,500 rows and every condition held" in tidegate("rollout", "plan", "delay")
@@ -115,7 +117,7 @@ def test_a_rollout_from_start_to_done(tidegate: Project) -> None:
     assert "next: tidegate promote delay@2" in status
     assert "promoted" in tidegate("promote", "delay@2")
     log = tidegate("release", "log", "delay")
-    assert "moved the rollout of version 2 to step 1: 20 % of requests" in log
+    assert "moved the rollout of version 2 to 20 % of requests" in log
 
 
 def test_a_candidate_that_fails_is_stopped_by_tick(tidegate: Project) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -21,17 +22,26 @@ from tidegate.workspace import Workspace
 ROWS = 3000
 
 
-@pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    """A project with delay@1, not promoted, and may.parquet; it is the working directory."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A project with delay@1, not promoted, and may.parquet."""
+    folder = tmp_path_factory.mktemp("score")
     rng = np.random.default_rng(0)
     table = {"id": np.arange(ROWS), "wind": rng.normal(size=ROWS), "seats": rng.normal(size=ROWS)}
     with frames.connect() as con:
-        frames.write_parquet(frames.relation(con, table), tmp_path / "may.parquet")
+        frames.write_parquet(frames.relation(con, table), folder / "may.parquet")
         example = frames.relation(con, {"wind": table["wind"][:100], "seats": table["seats"][:100]}).df()
-    opened = Workspace.open(tmp_path)
+    opened = Workspace.open(folder)
     opened.register(Candidate("delay", LogisticRegression().fit(example, example["wind"] > 0), example, "binary"))
+    opened.store.close()
+    return folder
+
+
+@pytest.fixture
+def workspace(template, tmp_path, monkeypatch):
+    """A copy of it; it is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    opened = Workspace.open(shutil.copytree(template, tmp_path, dirs_exist_ok=True))
     yield opened
     opened.store.close()
 
@@ -101,7 +111,7 @@ def test_rows_that_were_left_out_are_counted(workspace, capsys, tmp_path):
     assert (code, "row 1 of odd.csv" in errors) == (1, True)
     code, out, _ = run(capsys, "score", "delay@1", "odd.csv", "--on-error", "skip")
     assert code == 0
-    assert "left out: 1 rows, 'wind' is no float64 [wrong-type]: row 1 of odd.csv" in out
+    assert "left out: 1 row, 'wind' is no float64 [wrong-type]: row 1 of odd.csv" in out
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ def test_a_rule_that_fails_says_its_gain_and_its_bound() -> None:
 
 def test_rows_that_explain_are_named() -> None:
     golden = next(rule for rule in every_kind().rules if rule.test == "golden")
-    assert said("FAIL", golden) == ["golden rows: mend r1."]
+    assert said("FAIL", golden) == ["golden rows: get r1 right."]
 
 
 def test_too_few_rows_and_clusters_say_how_many_more() -> None:

@@ -63,6 +63,14 @@ def test_passed_or_failed_gets_the_interval_of_shares() -> None:
         assert "Tango" in result.method
     assert found[1].candidate.estimate == pytest.approx(0.5625)
     assert found[1].details["won"] == 40
+    assert found[0].difference is not None
+    assert (found[0].details["tango_low"], found[0].details["tango_high"]) == (found[0].difference.low, found[0].difference.high)
+    grouped = _asked(rule("mean_score"), cluster="who")
+    clustered = check({"item": np.arange(160), "new": new, "old": old, "who": np.arange(160) % 40}, grouped).rules[0]
+    assert "clusters" in clustered.method
+    figures = [name for name in found[0].details if name.startswith(("only_", "mcnemar_", "newcombe_", "tango_"))]
+    assert len(figures) == 8
+    assert [clustered.details[name] for name in figures] == [found[0].details[name] for name in figures]
 
 
 def test_preferences_need_no_scores() -> None:

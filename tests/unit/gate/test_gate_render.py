@@ -8,10 +8,11 @@ import json
 import numpy as np
 import pytest
 from gate_rows import binary_rows, policy, rule
-from report_cases import HOSTILE, OLD, every_kind, hostile, huge, judged_reports
+from report_cases import HOSTILE, OLD, every_kind, hostile, huge, interval, judged_reports, result
 from rich.console import Console
 
 from tidegate.gate import check, parse_report, render_html, render_markdown, render_rich, render_text, report_bytes
+from tidegate.gate.render.lines import needed, rule_line
 from tidegate.records.report import Report
 
 REPORTS = judged_reports()
@@ -148,3 +149,13 @@ def test_every_form_counts_what_the_task_compares(render, task: str, told: str, 
     assert f"{told}, 95% intervals" in text
     assert f"30 {noun}" in text or f"| slice | {noun} |" in text
     assert "slice | rows" not in text
+
+
+def test_a_gap_held_against_the_champions_shows_by_how_much_it_is_wider() -> None:
+    slices = REPORTS["FAIL"].rules[1].slices
+    assert len(slices) > 1
+    wider = result("gap", "recall", "PASS", margin=0.1, champion=interval(0.2), difference=interval(0.02, 0.03), slices=slices)
+    line = rule_line(wider, 100)
+    assert (line.asked, line.gain.estimate, line.bound) == ("wider than the champion's by at most 0.1", -0.02, -0.1)
+    assert needed(wider, line) == "its gain is -0.02 (-0.05 to +0.01) and must be shown to lie above -0.1"
+    assert (line.gain.low, line.gain.high) == (-0.05, pytest.approx(0.01))

@@ -84,6 +84,11 @@ def test_pictures_and_tables_say_in_words_what_they_show() -> None:
     assert re.search(r"With 10% false alarms the candidate finds \d+% of the positives, the champion \d+%", labels)
 
 
+def test_the_figures_of_a_method_stand_where_it_is_named() -> None:
+    rule = result("superior", "accuracy", details={"mcnemar_midp_p": 0.03469, "bca_low": None}, method="Tango score interval")
+    assert "Tango score interval<small>mcnemar midp p 0.03469</small>" in render_html(replace(REPORTS["PASS"], rules=[rule]))
+
+
 def test_slices_are_a_heat_map_coloured_by_where_the_gain_lies() -> None:
     parts = [
         SliceResult(column="c", value=value, rows=50, verdict=Verdict(verdict), candidate=interval(0.5), champion=interval(0.5),

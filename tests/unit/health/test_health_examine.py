@@ -23,6 +23,7 @@ from tidegate.models import Models
 from tidegate.monitoring import PredictionLog, raise_alert
 from tidegate.records.decision import DecisionState
 from tidegate.records.health import Check, CheckState, Health
+from tidegate.records.ledger import RolloutStarted
 from tidegate.records.model import Lineage, Manifest, Signature
 from tidegate.records.monitoring import Alert, Finding, Severity, Window
 from tidegate.records.policy import (
@@ -36,10 +37,13 @@ from tidegate.records.policy import (
 )
 from tidegate.records.receipt import Receipt
 from tidegate.records.report import SCHEMA, Report
+from tidegate.records.rollout import Look
 from tidegate.records.run import Run, RunState
 from tidegate.records.serving import Prediction
 from tidegate.records.verdict import Verdict
 from tidegate.release import Release
+from tidegate.release.ledger import append
+from tidegate.serving.rollout.looks import write_look
 from tidegate.store import Store
 from tidegate.store.ports import Document
 
@@ -265,6 +269,31 @@ def test_windows_that_nobody_closes_are_overdue(project: Project) -> None:
     old = Prediction(id="q", model="delay", version=1, event_at=NOW - 30 * DAY, served_at=NOW, seconds=0.1, inputs={}, outputs={})
     log.append([old])
     assert project.state("windows are closed in time") is CheckState.FAIL
+
+
+def test_a_rollout_that_nobody_looks_at_is_told(project: Project) -> None:
+    project.in_production()
+    project.watched()
+    name = "rollouts are looked at every hour"
+    assert project.state(name) is CheckState.OK
+    digest_of = project.models().get("delay@2").digest
+
+    def start(ago: int) -> None:
+        clock, event = Clock(lambda: NOW - ago, "system"), RolloutStarted(version=2, digest=digest_of, receipt="r", plan={})
+        append(project.store.bucket, "delay", lambda _state: event, clock=clock, actor="ann")
+
+    start(2 * HOUR)
+    assert project.state(name) is CheckState.FAIL
+    seq = project.release().rollouts.running("delay")
+    assert seq is not None
+    look = Look(
+        model="delay", version=2, rollout=seq.seq, at=NOW - HOUR // 2, mode="canary", step=0, share=0.0, action="continue",
+        sentence="", conditions=[], rows=7,
+    )  # fmt: skip
+    write_look(project.store.bucket, look)
+    assert project.state(name) is CheckState.OK
+    write_look(project.store.bucket, msgspec.structs.replace(look, at=NOW))
+    assert "7 rows" in next(check.evidence for check in project.examine().checks if check.name == name)
 
 
 def test_an_alert_without_a_decision_holds_level_4_back(project: Project) -> None:

@@ -232,6 +232,32 @@ def test_onnx_bytes_that_are_none(fitted, flights):
             loaded(contents._replace(files={"model.onnx": data}))
 
 
+@pytest.mark.parametrize("place", ["near.bin", "../near.bin", "/etc/hostname"])
+def test_a_graph_reads_no_file_of_this_machine(place, tmp_path, monkeypatch):
+    from onnx import TensorProto, helper
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "near.bin").write_bytes(np.ones(2, np.float32).tobytes())
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2, 1], data_location=TensorProto.EXTERNAL)
+    weights.external_data.add(key="location", value=place)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, size]) for name, size in (("x", 2), ("y", 1))]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    with pytest.raises(BadInputError, match="bad-graph") as caught:
+        pack(Candidate("delay", model, np.ones((5, 2), np.float32), "regression"), formats())
+    assert "External data path" in caught.value.why
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_not_unpacked(categorical, flights, monkeypatch):
+    contents = packed(categorical, flights)
+    name = next(iter(contents.files))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("schema.json", bytes(80_000_000))
+    with pytest.raises(IntegrityError, match="unpacks to 80000000 bytes"):
+        loaded(contents._replace(files={name: out.getvalue()}))
+
+
 def test_no_trusted_type_runs_code():
     assert not [name for name in TRUSTED if name.split(".")[0] not in {"numpy", "sklearn", "functools"}]
 

@@ -63,6 +63,11 @@ def candidate(network, tokens, **more):
     return Candidate("delay", network, tokens, "multiclass", **{"classes": ["a", "b", "c"], **more})
 
 
+@pytest.fixture(scope="module")
+def native(network, tokens):
+    return pack(candidate(network, tokens), NATIVE)
+
+
 def loaded(contents, task="multiclass", **files):
     manifest = Manifest(
         name="delay", version=1, task=task, format=contents.format, loads_code=False, signature=contents.signature, files=[],
@@ -125,20 +130,36 @@ def test_a_module_that_branches_on_values_is_told_why(torch):
     ["torch.load", "aten.from_file.default", "operator.attrgetter", "operator.methodcaller", "aten.__class__.mro", "builtins.eval",
      "operator", "aten", "", "aten.no_such_thing.default", "os.system"],
 )  # fmt: skip
-def test_a_forged_program_reaches_operators_and_nothing_else(network, tokens, op):
-    contents = pack(candidate(network, tokens), NATIVE)
-    program = json.loads(contents.files["program.json"])
+def test_a_forged_program_reaches_operators_and_nothing_else(native, tokens, op):
+    program = json.loads(native.files["program.json"])
     program["nodes"][0] |= {"op": op, "args": ["true"], "kwargs": {}}
     with pytest.raises((IntegrityError, BadInputError)):
-        loaded(contents, **{"program.json": msgspec.json.encode(program)}).predict({"X": tokens[:2]})
+        loaded(native, **{"program.json": msgspec.json.encode(program)}).predict({"X": tokens[:2]})
 
 
-def test_damaged_files(network, tokens):
-    contents = pack(candidate(network, tokens), NATIVE)
-    for files in ({"model.safetensors": b"x"}, {"model.safetensors": contents.files["model.safetensors"][:-4]}, {"program.json": b"{}"},
+@pytest.mark.parametrize(
+    "op",
+    [
+        "aten.__init__.__getattribute__",
+        "aten.__class__.__setattr__",
+        "aten.__dict__.get",
+        "aten.add.__class__",
+        "aten.add.__call__",
+    ],
+)
+def test_a_program_finds_no_way_from_an_operator_to_python(native, op):
+    """The first gave the variables of a module, by these every module, and so any function under the name of one that others call."""
+    program = json.loads(native.files["program.json"])
+    program["nodes"].insert(0, {"name": "leak", "op": op, "args": ["__globals__"], "kwargs": {}})
+    with pytest.raises(IntegrityError, match="which is no operator of a model"):
+        loaded(native, **{"program.json": msgspec.json.encode(program)})
+
+
+def test_damaged_files(native):
+    for files in ({"model.safetensors": b"x"}, {"model.safetensors": native.files["model.safetensors"][:-4]}, {"program.json": b"{}"},
                   {"program.json": b""}, {"model.safetensors": pickle.dumps({"a": 1})}):  # fmt: skip
         with pytest.raises(IntegrityError, match="broken-package"):
-            loaded(contents, **files)
+            loaded(native, **files)
 
 
 def test_registered_loaded_and_never_unpickled(network, tokens, torch, models, store, tmp_path, monkeypatch):
@@ -146,17 +167,17 @@ def test_registered_loaded_and_never_unpickled(network, tokens, torch, models, s
         raise AssertionError("something was unpickled")
 
     version = models.register(candidate(network, tokens))
-    native = models.keep("native", version.manifest.files, format="torch", loads_code=False, signature=version.manifest.signature)
+    kept = models.keep("native", version.manifest.files, format="torch", loads_code=False, signature=version.manifest.signature)
     monkeypatch.setattr(torch, "load", forbidden)
     monkeypatch.setattr(pickle, "loads", forbidden)
     monkeypatch.setattr(pickle, "load", forbidden)
     assert models.load(version).predict({"X": tokens[:2]})["label"].shape == (2,)
     with pytest.raises(IntegrityError, match="broken-package"):
-        models.load(native)
+        models.load(kept)
     torch.save(network.state_dict(), tmp_path / "model.safetensors")
     from tidegate.models.package import built
 
     with pytest.raises(RefusedError, match="pickle-in-disguise"):
-        built(native, {"model.safetensors": (tmp_path / "model.safetensors").read_bytes()})
+        built(kept, {"model.safetensors": (tmp_path / "model.safetensors").read_bytes()})
     with pytest.raises(BadInputError, match="pickle-in-disguise"):
         pack(Candidate("d", tmp_path / "model.safetensors", tokens, "multiclass"), formats())

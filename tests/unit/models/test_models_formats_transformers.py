@@ -113,9 +113,14 @@ def test_what_could_run_code_is_refused(path):
 
 @pytest.mark.parametrize("path", ["config.json", "tokenizer_config.json"])
 def test_a_folder_that_asks_for_its_own_code_is_refused(path):
-    asking = json.dumps({"auto_map": {"AutoModel": "modeling_own.Own"}}).encode()
-    with pytest.raises(RefusedError, match="code-in-folder"):
-        check_files({**DATA, path: asking})
+    for asking in (
+        {"auto_map": {"AutoModel": "modeling_own.Own"}},
+        {"attn_implementation": "kernels-community/flash-attn"},
+        {"text_config": {"_attn_implementation": {"": "paged|somebody/kernel@v1:run"}}},
+    ):
+        with pytest.raises(RefusedError, match="code-in-folder"):
+            check_files({**DATA, path: json.dumps(asking).encode()})
+    check_files({**DATA, path: json.dumps({"_attn_implementation": "sdpa", "name": "a/b"}).encode()})
 
 
 def test_a_path_outside_and_a_folder_without_weights():

@@ -78,7 +78,7 @@ def test_a_folder_that_is_no_model_is_not_loaded():
         find_format("mlflow").load({"readme.txt": b"x"}, manifest())
 
 
-@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x"])
+@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "a\0b", "MLmodel/x", "a\\..\\x"])
 def test_no_file_is_written_outside(mlflow, path):
     with pytest.raises(IntegrityError, match="outside itself"):
         find_format("mlflow").load({"MLmodel": b"", path: b"x"}, manifest())

@@ -131,10 +131,14 @@ def test_the_layer_belongs_to_root_and_holds_no_surprise(version, store, tmp_pat
         members = tar.getmembers()
         names = [member.name for member in members]
         assert names == sorted(names)
-        assert {(member.uid, member.gid, member.mtime, member.uname) for member in members} == {(0, 0, 1370088000, "")}
+        [scratch] = [member for member in members if member.name == "var/lib/tidegate"]  # what a new volume takes its owner from
+        assert (scratch.uid, scratch.gid, scratch.mode, scratch.isdir()) == (65532, 65532, 0o700, True)
+        others = [member for member in members if member is not scratch]
+        assert {(member.uid, member.gid) for member in others} == {(0, 0)}
+        assert {(member.mtime, member.uname) for member in members} == {(1370088000, "")}
         assert {member.mode for member in members if member.isfile()} == {0o644}
-        assert {member.mode for member in members if member.isdir()} == {0o755}
-        assert all(name.startswith("srv") for name in names)
+        assert {member.mode for member in others if member.isdir()} == {0o755}
+        assert {name for name in names if not name.startswith("srv")} == {"var", "var/lib", "var/lib/tidegate"}
         settings = tar.extractfile("srv/tidegate/tidegate.toml").read().decode()
     assert tomllib.loads(settings) == {"models": {"delay": {"serving": {"max_rows": 5}}}}
 
@@ -248,7 +252,7 @@ def test_the_dockerfile_runs_as_nobody_on_a_pinned_base(version, store, tmp_path
     locked = msgspec.structs.replace(
         version, manifest=msgspec.structs.replace(version.manifest, requirements=["onnxruntime==1.31.0"])
     )
-    assert requirements(locked) == f"tidegate[serving,sign]=={metadata.version('tidegate')}\nonnxruntime==1.31.0\n"
+    assert requirements(locked) == f"tidegate[grpc,s3,serving,sign]=={metadata.version('tidegate')}\nonnxruntime==1.31.0\n"
     write_context(tmp_path / "context", image_files(store.bucket, version, ServingPolicy()), version)
     copied = {path.relative_to(tmp_path / "context").as_posix() for path in (tmp_path / "context").rglob("*") if path.is_file()}
     assert {"Dockerfile", "requirements.txt", ".dockerignore", "rootfs/srv/tidegate/tidegate.toml"} <= copied

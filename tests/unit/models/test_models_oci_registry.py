@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import random
@@ -275,7 +276,46 @@ def test_redirects_are_followed_without_ones_credentials(liar, guarded, tmp_path
     assert "Authorization" in asked.seen[-1][2]
 
 
-@pytest.mark.parametrize("location", ["http://example.com/x", "file:///etc/passwd", "ftp://127.0.0.1/x"])
+@pytest.mark.parametrize("challenge", ['Bearer realm="http://{host}/token",service="x"', 'Basic realm="x"'])
+def test_who_one_was_led_to_is_not_told_the_password(liar, challenge, tmp_path):
+    other = LyingRegistry(liar.upstream)
+    asked = (("WWW-Authenticate", challenge.format(host=other.host)),)
+    other.always("GET", "", lambda _: Reply(401, asked))
+    liar.always("GET", "blobs", lambda _: Reply(307, (("Location", f"http://{other.host}/v2/storage"),)))
+    try:
+        with opened(liar.host, credentials=KNOWN) as registry, pytest.raises(RefusedError) as caught:
+            registry.fetch_blob(sha256(b"x"), 1, tmp_path / "back")
+    finally:
+        other.close()
+    assert caught.value.code == "registry-denied"
+    assert [("Authorization" in headers, path) for _, path, headers, _ in other.seen] == [(False, "/v2/storage")]
+
+
+def test_numbers_that_are_none_are_passed_over(liar, small_chunks, tmp_path):
+    data = bytes_of(11, 100_000)
+    with opened(liar.host) as registry:
+        for number in ("\u00b2", "9" * 5000, "-1", "nan"):
+            liar.once(
+                "POST", "uploads", lambda true, n=number: true._replace(headers=(*true.headers, ("OCI-Chunk-Min-Length", n)))
+            )
+            liar.once("HEAD", "blobs", lambda _, n=number: Reply(429, (("Retry-After", n),)))
+            liar.once("GET", "blobs", lambda true, n=number: Reply(206, (("Content-Range", f"bytes {n}-9/9"),), true.body))
+        registry.send_blob(sha256(data), data)
+        with pytest.raises(UnavailableError):
+            registry.fetch_blob(sha256(data), len(data), tmp_path / "back")
+
+
+def test_what_is_packed_although_nobody_asked_is_not_unpacked(liar):
+    bomb = gzip.compress(bytes(50_000_000))
+    liar.always("GET", "manifests", lambda _: Reply(200, (("Content-Encoding", "gzip"),), bomb))
+    liar.always("HEAD", "blobs", lambda _: Reply(403, (("Content-Encoding", "gzip"),), bomb))
+    with opened(liar.host) as registry:
+        assert registry.get_manifest("v1").data == bomb
+        with pytest.raises(RefusedError):
+            registry.has_blob(sha256(b"x"))
+
+
+@pytest.mark.parametrize("location", ["http://example.com/x", "file:///etc/passwd", "ftp://127.0.0.1/x", "https://[x"])
 def test_redirects_to_where_nobody_should_go(liar, location, tmp_path):
     liar.always("GET", "blobs", lambda _: Reply(302, (("Location", location),)))
     liar.always("POST", "uploads", lambda _: Reply(202, (("Location", location),)))

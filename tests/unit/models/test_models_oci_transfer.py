@@ -187,6 +187,22 @@ def test_nothing_is_left_of_a_pull_that_fails(version, store, place, registry_se
     assert list(tmp_path.glob("*pulled*")) == []
 
 
+@pytest.mark.parametrize(("key", "value"), [("manifests", []), ("manifests", [{}]), ("mediaType", INDEX)])
+def test_a_document_that_could_be_read_in_two_ways_is_not_read(version, store, key, value):
+    written = json.loads(make_artifact(version, manifest_bytes(store.bucket, version), []).manifest)
+    assert read_image_manifest(json.dumps(written).encode()).layers
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        read_image_manifest(json.dumps(written | {key: value}).encode())
+
+
+@pytest.mark.parametrize("path", ["manifest.json", "signatures/a.sig"])
+def test_a_document_as_large_as_a_model_is_not_fetched(maker, tmp_path, path):
+    place = maker.push(maker.layer(b"x", path, size=1 << 40), maker.layer(b"y", "files/a"))
+    with pytest.raises(IntegrityError) as caught:
+        pull(maker.registry, place, tmp_path / "pulled")
+    assert "is no document" in caught.value.why
+
+
 class Maker:
     """Artifacts as no honest tool makes them."""
 

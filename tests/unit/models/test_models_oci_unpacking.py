@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.errors import BadInputError
+from tidegate.models.oci import unpacking
 from tidegate.models.oci.unpacking import unpack
 from tidegate.models.paths import check_path
 
@@ -80,6 +81,18 @@ def test_a_bomb_is_stopped_before_it_goes_off(tmp_path):
         unpack(source, tmp_path / "out", form="tar+gzip")
     assert "unpacks to far more" in caught.value.why
     assert not (tmp_path / "out/zeros").exists(), "its declared size was enough to refuse it"
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE])
+def test_a_crowd_of_empty_files_is_stopped(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "_MOST", 50)
+    entries = [
+        (f"d{number}", b"" if kind == tarfile.REGTYPE else "", *([kind] if kind == tarfile.DIRTYPE else []))
+        for number in range(51)
+    ]
+    with pytest.raises(BadInputError) as caught:
+        unpack(archive(tmp_path / "layer", entries, compress=True), tmp_path / "out", form="tar+gzip")
+    assert caught.value.why == "it holds more than 50 files and folders"
 
 
 def test_a_header_that_would_fill_the_memory_is_stopped(tmp_path):

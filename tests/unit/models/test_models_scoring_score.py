@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 
 import numpy as np
@@ -27,16 +28,26 @@ def _small_portions(monkeypatch):
     monkeypatch.setattr(table, "_LEAST", 100)
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory, fitted, flights):
+    """A project with delay@1."""
+    folder = tmp_path_factory.mktemp("score")
+    opened = Workspace.open(folder, recover=False)
+    opened.register(Candidate("delay", fitted, flights, "binary"))
+    opened.store.close()
+    return folder
+
+
 @pytest.fixture
-def workspace(tmp_path):
-    opened = Workspace.open(tmp_path, recover=False)
+def workspace(template, tmp_path):
+    opened = Workspace.open(shutil.copytree(template, tmp_path, dirs_exist_ok=True), recover=False)
     yield opened
     opened.store.close()
 
 
 @pytest.fixture
-def version(workspace, fitted, flights):
-    return workspace.register(Candidate("delay", fitted, flights, "binary"))
+def version(workspace):
+    return workspace.models.get("delay@1")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate import frames
@@ -23,6 +23,7 @@ def parquet(path, rows, group):
     return path
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 9000), st.sampled_from([2048, 4096, 100000]), st.integers(100, 5000))
 def test_portions_are_the_file_in_order(tmp_path, rows, group, portion):
     path = parquet(tmp_path / "may.parquet", rows, group)

@@ -148,6 +148,24 @@ def test_who_dies_between_noting_and_remembering_tells_the_same_again(post):
     assert post.targets[0].got == ["a"]
 
 
+@pytest.mark.parametrize("planted", [b"{", b'{"notice": 1}', b"\xff", b"[" * 100_000])
+def test_what_somebody_put_beside_the_notices_holds_up_nothing(post, planted):
+    for place in ("waiting/one/a", "failed/one/a", "seen/delay"):
+        post.bucket.put_if_absent(f"notices/{place}.json", planted)
+    post.outbox.collect("delay", log("x", "y"), first=1)
+    assert [item.notice.id for item in post.outbox.waiting()] == ["y", "y"]
+    assert (post.outbox.failed(), post.outbox.again(), post.outbox.send()) == ([], 0, 2)
+    post.outbox.collect("delay", log("x", "y", "z"), first=0)
+    post.outbox.send()
+    assert post.targets[0].got == ["y", "z"]
+
+
+def test_a_number_that_nobody_noted_does_not_silence_a_log(post):
+    post.bucket.put_if_absent("notices/seen/delay.json", b"-7")
+    post.outbox.collect("delay", log("x"), first=0)
+    assert post.outbox.send() == 2
+
+
 def test_without_targets_nothing_is_written(bucket):
     outbox = Outbox(bucket, Clock(), [])
     outbox.put(notice())

@@ -6,6 +6,7 @@ Times are those of one monotonic clock, shared by all processes of a machine.
 """
 
 import contextlib
+import functools
 import itertools
 import multiprocessing
 import queue
@@ -18,6 +19,7 @@ from typing import NamedTuple
 from conftest_release_house import House, asking
 
 from tidegate.errors import ConflictError
+from tidegate.release.ledger import read_entries
 from tidegate.store.bucket import CloudBucket, FolderBucket
 
 FREE = asking(approvals=0)
@@ -106,6 +108,14 @@ def is_linearizable(ops, initial):
     return possible(list(ops), initial)
 
 
+class Judge(House):
+    """It keeps its releases, and they keep what they have read: a ledger on S3 is not read anew for every round."""
+
+    def __init__(self, bucket):
+        super().__init__(bucket)
+        self.release = functools.cache(super().release)
+
+
 def _open(place, cache):
     return CloudBucket(place, Path(cache)) if "://" in place else FolderBucket(Path(place))
 
@@ -151,7 +161,7 @@ def _crowd(place, cache, number, threads, rounds, ready, barrier, answers):
 
 def compete(place, cache, *, processes, threads, rounds):
     """Rounds in which everybody promotes the same version over the same champion; returns the operations and the winners by round."""
-    house = House(_open(place, f"{cache}/judge"))
+    house = Judge(_open(place, f"{cache}/judge"))
     one, two = house.champion(1), house.version(2)
     ready = [2 - turn % 2 for turn in range(rounds)]
     context = multiprocessing.get_context("spawn")
@@ -167,8 +177,8 @@ def compete(place, cache, *, processes, threads, rounds):
             before = house.release("judge").state("delay").head
             barrier.wait()
             barrier.wait()
-            history = house.release("judge").history("delay")[before:]
-            winners.append([entry.actor for entry in history if type(entry.event).__name__ == "Promoted"])
+            new = read_entries(house.bucket, "delay", after=before)
+            winners.append([entry.actor for _, entry in new if type(entry.event).__name__ == "Promoted"])
     try:
         gathered = [answers.get(timeout=PATIENCE) for _ in crews]
     except queue.Empty:

@@ -7,17 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate import digest
-from tidegate.clock import DAY
+from tidegate.clock import DAY, Clock
 from tidegate.errors import ApprovalMissing, NotFoundError, RefusedError, UsageError
 from tidegate.gate import parse_model_policy
 from tidegate.gate.loosening import loosened
 from tidegate.models import read_version
-from tidegate.records.ledger import Approved, LedgerEntry, Workflow
+from tidegate.records.ledger import Approved, LedgerEntry, Promoted, Workflow
 from tidegate.records.model import Lineage, Manifest, ModelVersion, PackagedFile, Signature
 from tidegate.records.policy import AutoApproval, ModelPolicy
 from tidegate.records.report import Flips, Interval, Problem, Report, RuleResult
 from tidegate.records.verdict import Verdict
-from tidegate.release import audit_ledger, tell
+from tidegate.release import audit_ledger, audit_write, tell
+from tidegate.release.ledger import append, entry_key
 from tidegate.release.rules import lacking
 
 ROLES = {"risk": ["rita", "rob"], "ops": ["otto", "olga", "rita"]}
@@ -295,8 +296,56 @@ def test_a_freeze_and_a_quarantine_hold_against_the_policy(automatic, act):
 def test_a_forged_approval_by_policy_is_found(automatic):
     automatic.policy = asking()  # what stands beside the receipt declares no automatic approval
     automatic.judge(automatic.version(2))
-    automatic.release("eve").approve("delay", 2, policy=asking(), via="policy")
+    forge(automatic, 2)
     assert any("declares no such approval" in problem for problem in audit_ledger(automatic.bucket, "delay"))
+
+
+def forge(house, version):
+    """Writes an approval by policy by hand; returns its key and bytes."""
+    event = Approved(
+        version=version,
+        receipt=house.release("x").newest_receipt("delay", version),
+        expires_at=house.now + DAY,
+        comment="small",
+        via="policy",
+    )
+    _, entry = append(house.bucket, "delay", lambda _: event, clock=Clock.replay(house.now), actor="eve")
+    return entry_key("delay", entry.seq), digest.canonical(entry)
+
+
+def test_a_server_takes_no_approval_by_policy_that_the_policy_would_not_give(automatic):
+    for number, flips, problems in (
+        (2, Flips(gained=6, lost=4), []),
+        (3, Flips(gained=60, lost=40), ["does not approve delay@3"]),
+    ):
+        automatic.judge(automatic.version(number), report={"flips": flips})
+        key, data = forge(automatic, number)
+        automatic.bucket.delete(key)  # a client only asks whether it may write this
+        found = audit_write(automatic.bucket, key, data, allow_ungated=False)
+        assert len(found) == len(problems)
+        assert all(problem in text for problem, text in zip(problems, found, strict=True))
+
+
+def test_a_promotion_by_hand_with_too_few_approvals_is_found(automatic):
+    automatic.policy = asking(approvals=2)
+    version = automatic.version(2)
+    receipt = automatic.judge(version)
+    for count, people in enumerate(([], ["ben"], ["BEN", "ana"], ["cleo"])):
+        for who in people:
+            event = Approved(version=2, receipt=receipt, expires_at=automatic.now + DAY)
+            append(automatic.bucket, "delay", lambda _, event=event: event, clock=Clock.replay(automatic.now), actor=who)
+        state = automatic.release("x").state("delay")
+        event = Promoted(version=2, digest=version.digest, receipt=receipt, previous=state.champion)
+        entry = LedgerEntry(
+            seq=state.head + 1, at=automatic.now, clock="replay", actor="eve", event=event, before=state.head_digest
+        )
+        found = audit_write(automatic.bucket, entry_key("delay", entry.seq), digest.canonical(entry), allow_ungated=False)
+        counted = [0, 1, 1, 2][count]
+        assert found == ([] if counted == 2 else [f"delay@2 was promoted with {counted} of 2 approvals"])
+    for late, problem in ((7, "0 of 2"), (14, "had expired")):
+        old = msgspec.structs.replace(entry, at=automatic.now + late * DAY)
+        (found,) = audit_write(automatic.bucket, entry_key("delay", entry.seq), digest.canonical(old), allow_ungated=False)
+        assert problem in found
 
 
 # What is declared.

@@ -266,6 +266,39 @@ def test_an_edited_entry_is_noticed(house):
     assert any("does not continue" in problem for problem in verify_ledger(house.bucket, "delay"))
 
 
+@pytest.mark.parametrize(("clock", "at"), [(4, 400), (4, 1)])
+def test_a_clock_that_was_wrong_once_hides_nothing_and_is_told(house, clock, at):
+    for number in (1, 2, 3):
+        house.champion(number)
+        house.now += DAY
+    entries = [msgspec.structs.replace(entry, clock="system") for entry in house.release("x").history("delay")]
+    entries[clock] = msgspec.structs.replace(entries[clock], at=at * DAY)
+    assert [served_at("delay", entries, day * DAY).version for day in (99, 100, 101, 102, 500)] == [0, 1, 2, 3, 3]
+    before = ""
+    for entry in entries:
+        data = digest.canonical(msgspec.structs.replace(entry, before=before))
+        house.bucket.delete(f"models/delay/ledger/{entry.seq:08d}.json")
+        house.bucket.put_if_absent(f"models/delay/ledger/{entry.seq:08d}.json", data)
+        before = digest.of_bytes(data)
+    assert any("a clock was wrong" in problem for problem in verify_ledger(house.bucket, "delay"))
+
+
+def test_an_entry_under_anothers_number_and_a_pointer_of_another_model_are_noticed(house):
+    house.champion(1)
+    blob = house.bucket.find("models/delay/ledger/00000002.json")
+    house.bucket.put_if_absent("models/delay/ledger/00000005.json", blob.data)
+    with pytest.raises(IntegrityError, match="says that it is entry 2"):
+        house.release("ana").freeze("delay", reason="x")
+    house.bucket.delete("models/delay/ledger/00000005.json")
+    pointer = read_pointer(house.bucket, "delay")
+    for change in ({"head": -3}, {"model": "other"}):
+        blob = house.bucket.find("models/delay/current.json")
+        planted = digest.canonical(msgspec.structs.replace(pointer, **change))
+        house.bucket.compare_and_swap("models/delay/current.json", planted, blob.etag)
+        (problem,) = verify_ledger(house.bucket, "delay")
+        assert "is no pointer" in problem
+
+
 def test_a_missing_entry_and_a_cut_ledger_are_noticed(house):
     house.champion(1)
     house.champion(2)
@@ -291,7 +324,7 @@ def test_a_plan_explains_and_changes_nothing(house):
     house.judge(house.version(1))
     plan = house.release("ana").plan("delay", 1, policy=POLICY)
     assert plan.event is None
-    assert plan.explain()[-2:] == ["no  the declared approvals stand", "nothing moves: delay@1 has 0 of 1 approvals"]
+    assert plan.explain()[-3:-1] == ["no  the declared approvals stand", "nothing moves: delay@1 has 0 of 1 approvals"]
     house.release("ben").approve("delay", 1, policy=POLICY)
     before = len(house.release("x").history("delay"))
     assert house.release("ana").plan("delay", 1, policy=POLICY).explain()[-1] == "the pointer moves from nothing to delay@1"

@@ -6,7 +6,7 @@ from conftest_release_house import POLICY
 from tidegate.clock import DAY
 from tidegate.errors import ApprovalMissing, ConflictError, NotFoundError, RefusedError, UsageError
 from tidegate.records.verdict import Verdict
-from tidegate.release import served_at, tell, verify_ledger
+from tidegate.release import read_entries, rollout_histories, served_at, tell, verify_ledger
 
 PLAN = {"steps": [0.05, 0.5]}
 
@@ -31,12 +31,37 @@ def test_a_rollout_from_start_to_promotion(rolling):
     assert (running(rolling).version, running(rolling).plan, running(rolling).share) == (2, PLAN, 0.0)
     rolling.now += DAY
     entry = move(rolling, 0.05)
-    assert tell(entry.event).sentence == "moved the rollout of version 2 to step 1: 5 % of requests: 1,000 rows held"
+    assert tell(entry.event).sentence == "moved the rollout of version 2 to 5 % of requests: 1,000 rows held"
     served = served_at("delay", rolling.release("x").history("delay"), rolling.now)
     assert (served.version, served.beside, served.share) == (1, 2, 0.05)
     rolling.release("loop").promote("delay", 2, policy=POLICY)
     assert running(rolling) is None
     assert verify_ledger(rolling.bucket, "delay") == []
+
+
+def test_every_rollout_of_a_ledger_is_told_with_its_champion_and_its_end(rolling):
+    """The first is promoted, the second overtaken by a rollback, the third stopped, the last runs."""
+
+    def begin(version):
+        rolling.ready(version)
+        rolling.release("ana").rollouts.start("delay", version, policy=POLICY, plan=PLAN)
+
+    move(rolling, 0.05)
+    rolling.release("loop").promote("delay", 2, policy=POLICY)
+    begin(3)
+    rolling.release("ana").rollback("delay", reason="harm")
+    begin(4)
+    rolling.release("ana").rollouts.stop("delay", 4, outcome="cancelled", reason="enough")
+    begin(5)
+    found = rollout_histories(read_entries(rolling.bucket, "delay"))
+    told = [(each.rollout.version, each.champion.version, each.outcome, each.rollout.share, len(each.entries)) for each in found]
+    assert told == [
+        (2, 1, "promoted", 0.05, 3),
+        (3, 2, "overtaken", 0.0, 2),
+        (4, 1, "cancelled", 0.0, 2),
+        (5, 1, "running", 0.0, 1),
+    ]
+    assert [each.end is None for each in found] == [False, False, False, True]
 
 
 def test_moving_to_where_it_is_adds_nothing(rolling):

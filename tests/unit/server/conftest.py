@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,20 +31,20 @@ def client(project: Workspace) -> Client:
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Client]:
+def empty(empty_store: Path, tmp_path: Path) -> Iterator[Client]:
     """A client of a project in which nothing has happened."""
     folder = tmp_path / "empty"
-    folder.mkdir()
+    shutil.copytree(empty_store, folder / ".tidegate")
     workspace = Workspace.open(folder)
     yield Client(create_app(workspace))
     workspace.store.close()
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
+def workspace(empty_store: Path, tmp_path: Path) -> Iterator[Workspace]:
     """A project in which nothing has happened."""
     folder = tmp_path / "fresh"
-    folder.mkdir()
+    shutil.copytree(empty_store, folder / ".tidegate")
     workspace = Workspace.open(folder)
     yield workspace
     workspace.store.close()

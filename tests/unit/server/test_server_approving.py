@@ -14,11 +14,13 @@ from server_client import Answer, Client
 from tidegate import digest
 from tidegate.clock import DAY, parse_time
 from tidegate.gate import policy_digest, receipt_key, report_bytes
+from tidegate.records.ledger import Approved
 from tidegate.records.model import Lineage, Manifest, ModelVersion, Signature
 from tidegate.records.policy import ModelPolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.report import SCHEMA, Report
 from tidegate.records.verdict import Verdict
+from tidegate.release import Release
 from tidegate.server import create_app
 from tidegate.workspace import Workspace
 
@@ -41,17 +43,18 @@ class Site:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         (folder / "tidegate.toml").write_text(POLICY, encoding="utf-8")
-        self.workspace = Workspace.open(folder, actor="ana", now=NOW, **settings)
+        self.workspace = Workspace.open(folder, now=NOW, **{"actor": "root", **settings})
         self.client = Client(create_app(self.workspace))
         manifest = Manifest(
             name="delay", version=1, task="binary", format="onnx", loads_code=False, signature=Signature(inputs=[], outputs=[]),
             files=[], lineage=Lineage(), created_at=1, author="ana",
         )  # fmt: skip
+        author = Release(self.workspace.store.bucket, self.workspace.clock, "ana")
         self.version = ModelVersion(digest=digest.of_json(manifest), manifest=manifest)
         bucket = self.workspace.store.bucket
         bucket.put_if_absent("models/delay/versions/1/manifest.json", digest.canonical(manifest))
         self.workspace.models.reindex()
-        self.workspace.release.register(self.version)
+        author.register(self.version)
         self.receipt = self.judge(0)
 
     def judge(self, seed: int) -> str:
@@ -83,12 +86,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.workspace.store.close()
 
 
-def test_who_may_approves_and_the_ledger_says_that_it_came_by_web(site: Site) -> None:
+def test_a_typed_name_counts_and_the_ledger_says_whose_page_it_was_typed_on(site: Site) -> None:
+    assert "approve" in site.client.get("/releases").text
     assert site.approve().status == 200
-    assert site.consents() == [("ben", "ui")]
+    (entry,) = [entry for entry in site.workspace.release.history("delay") if isinstance(entry.event, Approved)]
+    assert (entry.actor, entry.event.typed, entry.event.via, site.consents()) == ("root", "ben", "ui", [("ben", "ui")])
     page = site.client.get("/models/delay/versions/1").text
     assert "<strong>ben</strong>" in page
-    assert "by ui: read it" in page
+    assert "by ui, typed on a page of root: read it" in page
+    assert "as ben, a name that was typed on a web page" in site.client.get("/models/delay").text
+    assert "waits for anybody" in site.client.get("/releases").text
     site.workspace.release.promote("delay", 1, policy=site.workspace.policy("delay"))
     assert "data-approve" not in site.client.get("/models/delay/versions/1").text
 
@@ -96,6 +103,33 @@ def test_who_may_approves_and_the_ledger_says_that_it_came_by_web(site: Site) ->
 def test_the_page_asks_and_binds_what_it_shows(site: Site) -> None:
     page = site.client.get("/models/delay/versions/1").text
     assert f'data-approve="{URL}" data-receipt="{site.receipt}"' in page
+
+
+def test_on_the_authors_own_server_a_typed_name_is_nobody_but_the_author(tmp_path: Path) -> None:
+    """Whoever runs the server could type any name: it must not become a second person."""
+    site = Site(tmp_path, actor="ana")
+    answer = site.approve()
+    assert (answer.status, answer.json["error"]["code"], site.consents()) == (403, "author-cannot-approve", [])
+    site.workspace.store.close()
+
+
+def test_an_approver_at_their_own_server_needs_no_typed_name(tmp_path: Path) -> None:
+    site = Site(tmp_path, actor="ben")
+    assert site.approve().status == 200
+    assert [entry.event.typed for entry in site.workspace.release.history("delay") if isinstance(entry.event, Approved)] == [""]
+    site.workspace.store.close()
+
+
+def test_a_name_beside_no_token_is_only_a_typed_one(site: Site) -> None:
+    basic = base64.b64encode(b"ben:anything").decode()
+    assert site.approve({"receipt": site.receipt, "approver": "eve"}, authorization=f"Basic {basic}").status == 403
+    assert site.consents() == []
+
+
+@pytest.mark.parametrize("name", ["ben\u202e", "b\u200ben", "ben\n", "x" * 101])
+def test_a_name_that_cannot_be_read_is_none(site: Site, name: str) -> None:
+    answer = site.approve({"receipt": site.receipt, "approver": f"a{name}b"})
+    assert (answer.status, answer.json["error"]["code"]) == (400, "bad-approval")
 
 
 @pytest.mark.parametrize("name", ["ana", "eve", "", "  "])
@@ -120,7 +154,9 @@ def test_what_is_no_approval_is_refused(site: Site, body: bytes) -> None:
     "headers",
     [
         {"origin": "https://evil.example"},
+        {"origin": "null"},
         {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
         {"content_type": "text/plain"},
         {"host": "evil.example"},
     ],
@@ -141,4 +177,7 @@ def test_the_name_beside_the_token_counts_whatever_is_typed(tmp_path: Path) -> N
     assert site.approve({"receipt": site.receipt, "approver": "rob"}).status == 401
     assert site.approve({"receipt": site.receipt, "approver": "rob"}, authorization=f"Basic {basic}").status == 200
     assert site.consents() == [("ben", "ui")]
+    page = site.client.get_with("/models/delay/versions/1", [(b"host", b"h"), (b"authorization", f"Basic {basic}".encode())]).text
+    assert "by ui: read it" not in page
+    assert "typed on a page" not in page
     site.workspace.store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.clock import DAY, HOUR, MINUTE, SECOND
+from tidegate.records.policy import Rule
 from tidegate.records.run import Bucketed
 from tidegate.server.pages import charts, rendering
-from tidegate.server.pages.rendering import ago, duration, json_script, number, segment, size, sparkline
+from tidegate.server.pages.rendering import ago, duration, environment, json_script, number, segment, size, sparkline
 
 CSS = (Path(rendering.__file__).parent / "static" / "tidegate.css").read_text(encoding="utf-8")
 
@@ -164,3 +166,27 @@ def test_both_palettes_name_the_same_colours() -> None:
     light, dark = palettes().values()
     assert light.keys() == dark.keys()
     assert set(re.findall(r"var\((--[\w-]+)\)", CSS)) <= light.keys()
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (Rule(test="superior", metric="log_loss", slices=["origin"]), "log_loss better, also in every origin"),
+        (Rule(test="not_worse", metric="mae", relative_margin=0.02), "mae not worse by more than 2% of the champion's"),
+        (Rule(test="floor", metric="roc_auc", value=0.6), "roc_auc on the good side of 0.6"),
+        (
+            Rule(test="gap", metric="recall", slices=["origin"], margin=0.1),
+            "recall alike between the values of origin, wider than the champion's by at most 0.1",
+        ),
+        (Rule(test="gap", metric="recall", slices=["origin"], value=0.3), "recall alike between the values of origin, limit 0.3"),
+        (Rule(test="latency", value=2, relative=True), "latency, limit 2 times the champion's"),
+        (Rule(test="freshness", max_age="30d"), "freshness, at most 30d"),
+        *(
+            (Rule(test=name), name.replace("_", " "))
+            for name in ("golden", "flips", "size", "schema", "leakage", "label_coverage")
+        ),
+    ],
+)
+def test_every_kind_of_rule_is_told(rule: Rule, words: str) -> None:
+    told = environment().get_template("macros.html").module.rule(rule)
+    assert re.sub(r"<[^>]*>", "", html.unescape(told)).strip() == words

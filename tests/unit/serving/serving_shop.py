@@ -18,7 +18,7 @@ from tidegate.models import Candidate, Models
 from tidegate.records.ledger import Promoted
 from tidegate.records.policy import ServingPolicy
 from tidegate.records.receipt import Baseline
-from tidegate.release.ledger import append
+from tidegate.release.ledger import Ledger
 from tidegate.serving.app import App
 from tidegate.serving.follow import Follower
 from tidegate.serving.log import LogQueue
@@ -44,6 +44,7 @@ class Shop:
     def __init__(self, root: Path, estimators, versions=None):
         self.root = root
         self.bucket = open_bucket(root)
+        self.ledger = Ledger(self.bucket, Clock.replay(NOW), "ana")
         self.table, trained = estimators
         self.estimator = trained[0]
         models = Models(self.bucket, NoCatalog(), Clock.replay(NOW))
@@ -51,7 +52,7 @@ class Shop:
 
     def promote(self, version, digest=None):
         event = Promoted(version=version.version, digest=digest or version.digest, receipt="r", previous=Baseline())
-        append(self.bucket, "delay", lambda _state: event, clock=Clock.replay(NOW), actor="ana")
+        self.ledger.append("delay", lambda _state: event)
 
     def app(self, *, append=lambda rows: None, **policy):
         follower = Follower(self.bucket, "delay")

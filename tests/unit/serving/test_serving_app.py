@@ -82,7 +82,7 @@ def test_draining_is_told_before_the_door_closes(app):
     app.draining = True
     assert call(app, "/v2/health/ready")[0] == 503
     assert call(app, "/v2/models/delay/ready")[0] == 503
-    assert call(app, "/v2/health/live")[0] == 200
+    assert call(app, "/v2/health/live")[0] == call(app, "/v2/health/live", method="HEAD")[0] == 200
     status, headers, _ = call(app, INFER, {"inputs": tensors()})
     assert (status, headers[b"connection"]) == (200, b"close")
 

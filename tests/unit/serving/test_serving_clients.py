@@ -130,7 +130,8 @@ def test_tritonclient_over_grpc_predicts(shop, over_grpc):
 
 
 def test_errors_over_grpc_have_a_status(over_grpc):
-    grpc, client, _ = over_grpc
+    grpc, client, running = over_grpc
+    import grpc as plain
     from tritonclient.utils import InferenceServerException
 
     def status(*arguments, **options):
@@ -146,6 +147,18 @@ def test_errors_over_grpc_have_a_status(over_grpc):
     many.set_data_from_numpy(np.zeros(20_000, dtype=np.int64))
     others = [tensor for tensor in inputs(grpc) if tensor.name() != "seats"]
     assert status("delay", [*others, many])[0] in {"StatusCode.INVALID_ARGUMENT", "StatusCode.RESOURCE_EXHAUSTED"}
+    odd = grpc.InferInput("é" * 20_000, [1], "INT64")  # what is told of it fits into a trailer
+    odd.set_data_from_numpy(np.zeros(1, dtype=np.int64))
+    code, text = status("delay", [*others, odd])
+    assert (code, "[unknown-feature]" in text) == ("StatusCode.INVALID_ARGUMENT", True)
+    with plain.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(plain.RpcError) as caught:
+            call(b"\xff" * 20)
+    assert (caught.value.code().name, caught.value.details()) == (
+        "INVALID_ARGUMENT",
+        "the message is no ModelInferRequest [bad-request]",
+    )
 
 
 def test_a_server_with_both_doors_ends_in_order(over_grpc):

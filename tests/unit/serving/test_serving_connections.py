@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 
 import pytest
 from serving_shop import call, tensors
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tidegate.errors import TidegateError
 from tidegate.serving.admission import OverloadedError
 from tidegate.serving.body import Arriving, read_body
-from tidegate.serving.connections import SlowClients
+from tidegate.serving.connections import Connection, SlowClients
 
 GOOD = json.dumps({"inputs": tensors()}).encode()
 HEAD = b"POST /v2/models/delay/infer HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -36,7 +36,7 @@ class Watched:
     async def __aenter__(self):
         self.config.load()
         loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(lambda: HttpToolsProtocol(self.config, self.state, {}), "127.0.0.1", 0)
+        self.server = await loop.create_server(lambda: Connection(self.config, self.state, {}), "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 
@@ -73,6 +73,35 @@ def test_a_client_that_never_says_what_it_wants_is_closed(shop, sent):
             assert watched.slow.closed == 1
             assert await reader.read() == b""
             writer.close()
+
+    asyncio.run(run())
+
+
+def test_a_client_that_does_not_read_its_answers_is_closed(shop):
+    rows = 10_000
+    body = json.dumps({"inputs": tensors([1.0] * rows, [100] * rows, ["UA"] * rows)}).encode()
+    asked = HEAD + b"content-length: %d\r\n\r\n" % len(body) + body
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        async with Watched(shop.app()[0]) as watched:
+            client = socket.socket()
+            client.setblocking(False)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await loop.sock_connect(client, ("127.0.0.1", watched.port))
+            while not watched.state.connections:  # noqa: ASYNC110 - the server has no event for it
+                await asyncio.sleep(0.01)
+            (connection,) = watched.state.connections
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            await loop.sock_sendall(client, asked)
+            while not connection.flow.write_paused:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await watched.look(29.0)
+            assert watched.slow.closed == 0
+            await watched.look(2.0)
+            assert watched.slow.closed == 1
+            assert not watched.state.connections
+            client.close()
 
     asyncio.run(run())
 

@@ -100,7 +100,7 @@ def test_memory_follows_the_model():
 
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True))
 def test_every_model_has_a_dns_label_with_room_for_suffixes(name):
-    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?", dns_label(name))
+    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,43}[a-z0-9])?", dns_label(name))
 
 
 def test_names_that_would_become_the_same_stay_apart():

@@ -19,6 +19,7 @@ from tidegate.records.deployment import Deployment, Pinned
 from tidegate.serving import server
 from tidegate.serving.deploy import find_target, targets, write_files
 from tidegate.serving.deploy.pod import DRAIN_SECONDS, GRACE_SECONDS, PRESTOP_SECONDS
+from tidegate.serving.rollout.pairing import STOP_SECONDS
 
 ROOT = Path(__file__).parents[3]
 PLAIN = Deployment(
@@ -38,9 +39,10 @@ FULL = msgspec.structs.replace(
 CANARY = msgspec.structs.replace(
     PLAIN, namespace="prod", gateway="public", candidate=Pinned(version=4, digest="c" * 64), share=0.05
 )
+GRPC = msgspec.structs.replace(FULL, grpc=True)
 CLUSTER = ("kubernetes", "argo", "kserve")
 CASES = [(name, case) for name in CLUSTER for case in ("full", "canary")]
-DEPLOYMENTS = {"full": FULL, "canary": CANARY}
+DEPLOYMENTS = {"full": GRPC, "canary": CANARY}
 FOREIGN = {"Rollout", "AnalysisTemplate", "HTTPRoute", "ServiceMonitor", "InferenceService"}
 
 # Only what is relied on, in words of our own; the whole schemas are asked in the slow tests.
@@ -109,7 +111,7 @@ def test_kubernetes_takes_every_object(target, case):
             kubernetes_validate.validate(
                 {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}, "1.37", strict=True
             )
-    assert checked >= (1 if target == "kserve" else 4)
+    assert checked >= {"kserve": 3 if case == "full" else 1}.get(target, 4)
 
 
 def test_the_check_of_schemas_sees_a_mistake():
@@ -162,7 +164,8 @@ def test_three_probes_ask_what_the_server_answers(target, case):
 
 
 def test_a_pod_has_time_to_drain():
-    assert DRAIN_SECONDS > server.GRACE_SECONDS + server._DRAIN_SECONDS
+    joined = 10 + STOP_SECONDS + 1 + 30  # who follows the pointer, the pairs of a rollout, the prediction log
+    assert server.GRACE_SECONDS + server._DRAIN_SECONDS + joined < DRAIN_SECONDS
     assert GRACE_SECONDS > PRESTOP_SECONDS + DRAIN_SECONDS
     for target in ("kubernetes", "argo"):
         for spec, _ in pods(target, FULL):
@@ -174,7 +177,7 @@ def test_the_server_understands_its_arguments():
     """The words of the command line are those that ``tidegate serve`` takes."""
     from tidegate.cli import main
 
-    for spec, _ in pods("kubernetes", FULL):
+    for spec, _ in pods("kubernetes", GRPC):
         words = spec["containers"][0]["args"]
         place = words.index("serve")
         with pytest.raises(SystemExit) as ended:
@@ -210,6 +213,39 @@ def test_selectors_find_the_pods_of_their_own():
         assert sum(each["spec"]["selector"].items() <= labels.items() for labels in templates) == 1
     budget = of_kind(found, "PodDisruptionBudget")[0]["spec"]["selector"]["matchLabels"]
     assert all(budget.items() <= labels.items() for labels in templates)
+
+
+def test_grpc_has_a_port_wherever_requests_pass():
+    for target in CLUSTER:
+        for spec, _ in pods(target, GRPC):
+            [container] = spec["containers"]
+            assert [port["containerPort"] for port in container["ports"]] == [8080, 8001]
+            assert container["args"][container["args"].index("--grpc-port") + 1] == "8001"
+        [policy] = of_kind(objects(target, GRPC), "NetworkPolicy")
+        assert [port["port"] for port in policy["spec"]["ingress"][0]["ports"]] == [8080, 8001]
+        for service in of_kind(objects(target, GRPC), "Service"):
+            assert [(port["port"], port["targetPort"]) for port in service["spec"]["ports"]] == [(80, "http"), (8001, "grpc")]
+    compose = yaml.safe_load(find_target("compose").render(GRPC)["compose.yaml"])["services"]["delay"]
+    assert compose["ports"] == ["127.0.0.1:8080:8080", "127.0.0.1:8001:8001"]
+    for target in targets():
+        assert ("--grpc-port" in "".join(target.render(GRPC).values())) is True
+        assert "8001" not in "".join(target.render(FULL).values())
+
+
+@pytest.mark.parametrize("target", ["kubernetes", "argo"])
+@pytest.mark.parametrize("case", [FULL, msgspec.structs.replace(CANARY, monitor=True)], ids=["full", "canary"])
+def test_each_pod_is_scraped_once(target, case):
+    found = objects(target, case)
+    [monitor] = of_kind(found, "ServiceMonitor")
+    wanted = monitor["spec"]["selector"]
+    absent = {each["key"] for each in wanted["matchExpressions"] if each["operator"] == "DoesNotExist"}
+    asked = [
+        each["spec"]["selector"]
+        for each in of_kind(found, "Service")
+        if wanted["matchLabels"].items() <= each["metadata"]["labels"].items() and not absent & each["metadata"]["labels"].keys()
+    ]
+    for _, described in pods(target, case):
+        assert sum(selector.items() <= described["labels"].items() for selector in asked) == 1
 
 
 def test_a_route_shares_requests_as_it_was_told():
@@ -278,6 +314,7 @@ def test_pods_of_a_candidate_are_pinned_and_all_others_follow_the_pointer():
         ("argo", PLAIN, "namespace-needed"),
         ("argo", msgspec.structs.replace(FULL, bucket=""), "bucket-needed"),
         ("kserve", msgspec.structs.replace(PLAIN, bucket=""), "bucket-needed"),
+        ("kserve", msgspec.structs.replace(CANARY, grpc=True), "bad-option"),
         ("helm", CANARY, "bad-option"),
         ("compose", CANARY, "bad-option"),
         ("systemd", CANARY, "bad-option"),
@@ -371,8 +408,8 @@ def test_argo_gateway_and_prometheus_take_their_objects():
 @pytest.mark.slow
 def test_helm_renders_what_kubernetes_gets(tmp_path):
     """The chart, rendered by Helm's own code, gives the very objects of ``--target kubernetes``, with its values and with others."""
-    write_files(find_target("helm").render(FULL), tmp_path)
-    plain = msgspec.structs.replace(FULL, namespace="")
+    write_files(find_target("helm").render(GRPC), tmp_path)
+    plain = msgspec.structs.replace(GRPC, namespace="")
     assert in_order(rendered_by_helm(tmp_path / "delay", {})) == in_order(objects("kubernetes", plain))
     other = msgspec.structs.replace(
         plain,

@@ -78,6 +78,16 @@ CASES = {
 }  # fmt: skip
 
 
+CHUNKED = b"POST /v2/models/delay/infer HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "headers": (b"GET /v2 HTTP/1.1\r\n", b"x-y: " + b"z" * 1000 + b"\r\n"),
+    "one header": (b"GET /v2 HTTP/1.1\r\nx-y: ", b"z" * 1000),
+    "an address": (b"GET /v2?", b"z" * 1000),
+    "a chunk's extension": (CHUNKED + b"1;", b"z" * 1000),
+    "trailers": (CHUNKED + b"1\r\n{\r\n0\r\n", b"x-y: " + b"z" * 1000 + b"\r\n"),
+}
+
+
 def answers(received):
     """Status and body of each whole answer in what came back."""
     found = []
@@ -120,18 +130,46 @@ def test_pipelined_requests_are_answered_in_order(shop, server):
     by_halves = post(GOOD)
     found = talk(running.port, by_halves[:60], by_halves[60:], count=1)
     assert found[0][0] == 200
+    # What is no HTTP does not cost the request before it its answer.
+    assert [status for status, _ in talk(running.port, post(GOOD) + b"NO HTTP\r\n\r\n" * 3, count=2)] == [200]
+    # Java's client asks every server for h2c with its first request, and keeps the connection.
+    wish = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2_settings": "AAEAAEAAAAIAAAAB"}
+    asked = post(GOOD, **wish)
+    assert [status for status, _ in talk(running.port, asked + post(GOOD) + asked, count=3)] == [200, 200, 200]
+    assert [status for status, _ in talk(running.port, asked[:-50], asked[-50:], asked, count=2)] == [200, 200]
+    websocket = b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    assert [status for status, _ in talk(running.port, websocket * 2, count=2)] == [200, 200]
+    assert running.stop() == (0, "")
 
 
-def test_what_is_no_http_is_closed(shop, server):
+def test_what_is_no_http_or_has_no_end_is_closed(shop, server):
     running = server()
     for sent in (
         b"\x16\x03\x01\x02\x00\x01\x00",
         b"GET\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"POST /v2 HTTP/1.1\r\ncontent-length: -5\r\n\r\n",
+        CHUNKED.replace(b"\r\n\r\n", b"\r\ncontent-length: 5\r\n\r\n") + b"0\r\n\r\n",  # of two lengths a proxy may see the other
+        b"POST /v2 HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcdef",
+        CHUNKED.replace(b"chunked", b"xchunked") + b"0\r\n\r\n",
+        CHUNKED.replace(b"chunked", b"\r\n chunked") + b"0\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nx-request-id: a\r\n b\r\n\r\n",
+        b"GET /v2 HTTP/1.1\nhost: x\n\n",
+        b"CONNECT x:443 HTTP/1.1\r\nhost: x\r\n\r\n",
     ):
         with socket.create_connection(("127.0.0.1", running.port), timeout=SETTLED) as connection:
             connection.sendall(sent)
             received = connection.recv(1000)
             assert received == b"" or b" 400 " in received.split(b"\r\n")[0], sent
+    for name, (start, more) in ENDLESS.items():
+        with socket.create_connection(("127.0.0.1", running.port), timeout=SETTLED) as connection:
+            connection.sendall(start)
+            sent = 0
+            try:
+                while sent < 20_000_000:
+                    sent += connection.send(more * 50)
+            except ConnectionError:
+                pass
+            assert sent < 20_000_000, name  # what the sockets' buffers hold, and no more
+    assert talk(running.port, post(GOOD, x_long="y" * 30_000))[0][0] == 200
     assert running.infer()[0] == 200

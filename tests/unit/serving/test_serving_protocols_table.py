@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_shop import call
 
-from tidegate import settings
+from tidegate import frames, settings
 from tidegate.clock import parse_time
 from tidegate.errors import TidegateError
 from tidegate.records.model import Signature, Tensor
 from tidegate.serving.protocols.invocations import InvocationsProtocol
-from tidegate.serving.protocols.table import from_csv
+from tidegate.serving.protocols.table import from_csv, from_parquet
 
 JSON = (b"content-type", b"application/json")
 CSV = (b"content-type", b"text/csv")
@@ -91,9 +91,39 @@ def test_parquet_is_read_beside_the_loop(app, tmp_path):
     assert told["predictions"] == answered(call(app, "/invocations", {"dataframe_records": rows}))[1]["predictions"]
     assert code(call(app, "/invocations", data[:-20], headers=[parquet])) == (422, "bad-parquet")
     assert code(call(app, "/invocations", b"PAR1", headers=[parquet])) == (422, "bad-parquet")
-    frame.drop("wind").write_parquet(tmp_path / "rows.parquet")
-    data = (tmp_path / "rows.parquet").read_bytes()
-    assert code(call(app, "/invocations", data, headers=[parquet])) == (422, "missing-feature")
+    for odd, error in (
+        (frame.drop("wind"), "missing-feature"),
+        (frame.with_columns(wind=pl.Series([[1.0, 2.0], [3.0, 4.0]])), "wrong-shape"),
+        (frame.with_columns(carrier=pl.Series([["UA"], ["AA"]])), "wrong-type"),
+        (frame.with_columns(carrier=pl.Series([{"a": 1}, {"a": 2}])), "wrong-type"),
+        (frame.with_columns(carrier=pl.Series([b"\xff", b"\xfe"])), "wrong-type"),
+    ):
+        odd.write_parquet(tmp_path / "rows.parquet")
+        assert code(call(app, "/invocations", (tmp_path / "rows.parquet").read_bytes(), headers=[parquet])) == (422, error)
+
+
+@pytest.mark.parametrize("width", [20_000, 100_000])
+def test_a_small_file_that_holds_much_is_not_unpacked(tmp_path, width):
+    """A text that stands once in the file, and in every row."""
+    path = tmp_path / "rows.parquet"
+    with frames.connect() as con:
+        con.sql(f"SELECT repeat('x', {width}) AS carrier FROM range(9_999)").write_parquet(str(path), compression="zstd")
+    signature = Signature(
+        inputs=[Tensor(name="carrier", dtype="string", shape=[-1, 1])], outputs=[Tensor(name="y", dtype="float64", shape=[-1])]
+    )
+    assert path.stat().st_size < 100_000
+    with pytest.raises(TidegateError) as caught:
+        from_parquet(path.read_bytes(), signature, 10_000)
+    assert caught.value.code in {"bad-parquet", "body-too-large"}  # DuckDB is not given the memory, or says how much it would be
+
+
+def test_a_matrix_may_be_a_column_of_lists(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pl.DataFrame({"X": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.5]]}).write_parquet(path)
+    assert from_parquet(path.read_bytes(), MATRIX, 10)["X"].tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.5]]
+    pl.DataFrame({"a": [1], "b": [2]}).write_parquet(path)
+    with pytest.raises(TidegateError, match="wrong-shape"):
+        from_parquet(path.read_bytes(), MATRIX, 10)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +134,20 @@ def test_parquet_is_read_beside_the_loop(app, tmp_path):
         ("/invocations", b'{"instances": ' + b"[" * 100_000, 400, "bad-json"),
         ("/invocations", b'{"instances": NaN' + b"[" * 100_000, 400, "bad-json"),
         ("/invocations", b'{"instances": [[NaN, 1, "\xff"]]}', 400, "bad-json"),
+        ("/invocations", b'{"instances": [[NaN, 1, "\\ud800"]]}', 400, "bad-json"),
+        ("/invocations", b'{"\\udfff": NaN}', 400, "bad-json"),
+        ("/invocations", {"inputs": {"w" * 1_000_000: [1]}}, 422, "unknown-feature"),
+        # Too many rows are refused before anything is done for each, so whatever they hold.
+        ("/invocations", {"instances": [[]] * 10_001}, 413, "too-many-rows"),
+        ("/invocations", {"dataframe_split": {"columns": [], "data": [{}] * 10_001}}, 413, "too-many-rows"),
+        ("/invocations", {"dataframe_records": [{}] * 10_001}, 413, "too-many-rows"),
+        ("/invocations", {"inputs": {"wind": [1], "seats": [None] * 10_001, "carrier": [1]}}, 413, "too-many-rows"),
+        (
+            "/v2/models/delay/infer",
+            {"inputs": [{"name": "x", "shape": [60_000], "datatype": "FP64", "data": [{}] * 60_000}]},
+            413,
+            "too-many-rows",
+        ),
         ("/invocations", [], 400, "bad-request"),
         ("/invocations", {}, 400, "bad-request"),
         ("/invocations", {"instances": [ROW], "inputs": [ROW]}, 400, "bad-request"),
@@ -161,6 +205,8 @@ def test_mlflow_reads_errors_its_own_way(app):
         (b"wind,seats,carrier\n1_0,2,UA\n", 422, "wrong-type"),
         (b'12.5,100,"UA', 400, "bad-csv"),
         (b"12.5,100,\xff", 400, "bad-csv"),
+        (b"9" * 100_000 + b"x,2,UA\n", 422, "unknown-feature"),  # looked at once, not once for each digit
+        (b"1\n" * 4_000_000, 413, "too-many-rows"),
     ],
 )
 def test_csv_that_does_not_fit(app, body, status, error):

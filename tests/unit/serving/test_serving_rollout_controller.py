@@ -43,22 +43,25 @@ def test_a_rollout_needs_what_a_promotion_needs(shop):
         room.start()
 
 
-def test_a_candidate_with_other_inputs_is_refused(shop, monkeypatch):
+@pytest.mark.parametrize(("side", "plan"), [("inputs", {}), ("outputs", {}), ("inputs", {"mode": "shadow"})])
+def test_a_candidate_with_other_inputs_or_outputs_is_refused(shop, monkeypatch, side, plan):
     room = Room(shop, NOW + DAY)
 
     def read(bucket, model, number, digest):
         found = shop.versions[number - 1]
         if number == 1:
             return found
-        inputs = [Tensor(name="new", dtype="float64", shape=[-1, 1]), *found.manifest.signature.inputs[1:]]
-        signature = msgspec.structs.replace(found.manifest.signature, inputs=inputs)
+        tensors = [Tensor(name="new", dtype="float64", shape=[-1, 1]), *getattr(found.manifest.signature, side)[1:]]
+        signature = msgspec.structs.replace(found.manifest.signature, **{side: tensors})
         return msgspec.structs.replace(found, manifest=msgspec.structs.replace(found.manifest, signature=signature))
 
     monkeypatch.setattr(controller, "read_version", read)
-    with pytest.raises(UsageError, match="rollout-inputs-differ") as caught:
-        room.start()
+    with pytest.raises(UsageError, match=f"rollout-{side}-differ") as caught:
+        room.start(**plan)
     assert "new" in caught.value.what
     assert room.release.rollouts.running("delay") is None
+    if side == "outputs":
+        assert room.start(mode="shadow").version == 2, "a shadow answers nobody"
 
 
 def test_a_harmless_candidate_goes_through_every_step(room):
@@ -152,6 +155,7 @@ def test_a_freeze_keeps_a_rollout_from_growing_but_not_from_stopping(room):
     room.answer(2500)
     look = room.tick()
     assert (look.action, look.sentence) == ("continue", "it may not grow: delay is frozen")
+    assert find_look(room.bucket, "delay", look.rollout) == look, "whoever shifts traffic by it must not grow either"
     assert len(events(room)) == 1
     room.answer(2500, quality=0.5, seed=1)
     assert room.tick().outcome == "harmful"

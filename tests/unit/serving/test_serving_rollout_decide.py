@@ -9,6 +9,7 @@ from rollout_shop import NONE, evidence
 from tidegate.clock import DAY, HOUR, SECOND
 from tidegate.records.ledger import Rollout
 from tidegate.records.rollout import Answer, RolloutPolicy
+from tidegate.serving.rollout.conditions import watched
 from tidegate.serving.rollout.decide import decide
 
 START = 100 * DAY
@@ -186,3 +187,10 @@ def test_whoever_is_exactly_at_the_bounds_is_stopped_too_rarely_however_often_on
 
 def test_looks_at_a_harmless_candidate_stop_nothing():
     assert not any(_looks(seed, 0.0) for seed in range(2))
+
+
+def test_what_is_watched_is_told_and_what_is_not():
+    plan = RolloutPolicy(harm={"accuracy": 0.01})
+    assert watched(plan, "multiclass") == "errors, latency_p99_ms, disagreement, accuracy"
+    assert "no metric of harm is known for the task 'ranking'" in watched(RolloutPolicy(), "ranking")
+    assert "Labels are not looked at" in watched(RolloutPolicy(), "regression")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import threading
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tidegate.models import load_version
 from tidegate.records.ledger import Rollout
 from tidegate.records.rollout import RolloutPolicy
 from tidegate.serving.handle import Handle
+from tidegate.serving.rollout import pairing as pairs_beside
 from tidegate.serving.rollout.live import Live
 from tidegate.serving.rollout.pairing import Answered, Pairing, flush_seconds
 from tidegate.serving.rollout.pairs import read_pairs, write_pairs
@@ -23,6 +26,16 @@ ROLLOUT = Rollout(seq=7, version=2, digest="d", receipt="r", plan={}, started_at
 class Broken:
     def predict(self, columns):
         raise BadInputError("bad-row", "it does not like this row")
+
+
+class Short:
+    def predict(self, columns):
+        return {"probability": np.ones(1), "label": np.ones(1, dtype=np.int64)}
+
+
+class Empty:
+    def predict(self, columns):
+        return {}
 
 
 @pytest.fixture
@@ -69,8 +82,9 @@ def test_the_model_that_did_not_answer_is_asked_and_both_are_kept(shop, handles,
     assert (queue.written, queue.dropped, queue.problem) == (4, 0, "")
 
 
-def test_a_failure_off_the_path_is_evidence_and_no_more(shop, handles, columns):
-    broken = Handle(shop.versions[1], Broken(), slow=False)
+@pytest.mark.parametrize("failing", [Broken(), Short(), Empty()])
+def test_a_failure_off_the_path_is_evidence_and_no_more(shop, handles, columns, failing):
+    broken = Handle(shop.versions[1], failing, slow=False)
     queue = pairing(shop)
     outputs = handles[0].predictor.predict(columns)
     queue.put(answered(handles, columns, candidate=broken, by_champion=outputs, champion_failed=0.0))
@@ -137,3 +151,59 @@ def test_the_same_part_is_written_once(shop, handles, columns):
 
 def test_pairs_are_written_soon_at_first_and_seldom_later():
     assert [flush_seconds(age) for age in (0, 50, 500, 86_400)] == [1, 1, 5, 60]
+
+
+def test_answers_that_cannot_be_compared_cost_their_own_rows_alone(shop, handles, columns):
+    queue = pairing(shop)
+    outputs = handles[0].predictor.predict(columns)
+    queue.put(answered(handles, columns, 0, by_champion={}, champion_failed=0.0))
+    queue.put(answered(handles, columns, 1, by_champion=outputs, champion_failed=0.0))
+    queue.flush()
+    assert (queue.written, queue.dropped) == (2, 2)
+    assert rows(shop)["dropped"].sum() == 2
+
+
+def test_a_candidate_that_never_answers_keeps_no_server_from_its_end(shop, handles, columns, monkeypatch):
+    stuck, go_on = threading.Event(), threading.Event()
+
+    class Hanging:
+        def predict(self, columns):
+            stuck.set()
+            go_on.wait(30)
+            return handles[1].predictor.predict(columns)
+
+    monkeypatch.setattr(pairs_beside, "STOP_SECONDS", -0.9)
+    queue = pairing(shop)
+    hanging = Handle(shop.versions[1], Hanging(), slow=False)
+    by_champion = handles[0].predictor.predict(columns)
+    queue.put(answered(handles, columns, 0, by_champion=by_champion, champion_failed=0.0))
+    queue.put(answered(handles, columns, 1, candidate=hanging, by_champion=by_champion, champion_failed=0.0))
+    queue.put(answered(handles, columns, 2, candidate=hanging, by_champion=by_champion, champion_failed=0.0))
+    queue.start()
+    assert stuck.wait(30)
+    queue.stop()
+    assert (queue.written, queue.dropped) == (2, 2), "what was paired is written, what waits is dropped"
+    go_on.set()
+
+
+def test_what_is_known_is_written_while_more_comes_than_a_slow_model_answers(shop, handles, columns):
+    queue, by_champion = pairing(shop), handles[0].predictor.predict(columns)
+
+    def put(number, candidate):
+        queue.put(answered(handles, columns, number, candidate=candidate, by_champion=by_champion, champion_failed=0.0))
+
+    class Slow:
+        def predict(self, columns):  # by the time that it has answered, the next request is there
+            if not queue.written:
+                put(next(numbers), slow)
+            return handles[1].predictor.predict(columns)
+
+    numbers = itertools.count(1)
+    slow = Handle(shop.versions[1], Slow(), slow=False)
+    put(0, slow)
+    queue.start()
+    end = monotonic() + 30
+    while not queue.written and monotonic() < end:
+        sleep(0.02)
+    assert queue.written
+    queue.stop()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 
+import msgspec
 import numpy as np
 import pytest
 from rollout_shop import Room
@@ -10,7 +11,8 @@ from serving_shop import JSON, NOW, call, tensors
 
 from tidegate import frames
 from tidegate.clock import DAY, MINUTE
-from tidegate.errors import BadInputError
+from tidegate.errors import BadInputError, UnavailableError
+from tidegate.serving.admission import OverloadedError
 from tidegate.serving.handle import Handle
 from tidegate.serving.rollout import router
 from tidegate.serving.rollout.pairs import read_pairs
@@ -47,6 +49,8 @@ def pairs(room):
 def break_candidate(follower, error):
     class Broken:
         def predict(self, columns):
+            if isinstance(error, Short):
+                return {"probability": np.ones(0), "label": np.ones(0, dtype=np.int64)}
             raise error
 
     live = follower.router.live
@@ -105,7 +109,11 @@ def test_keys_come_from_where_the_plan_says(room, served, key, spread):
     assert len(np.unique(pairs(room)["point"])) == spread
 
 
-@pytest.mark.parametrize("error", [BadInputError("odd", "odd"), RuntimeError("a bug"), MemoryError()])
+class Short(Exception):
+    """Stands for an answer with a row too few."""
+
+
+@pytest.mark.parametrize("error", [BadInputError("odd", "odd"), RuntimeError("a bug"), MemoryError(), Short()])
 def test_a_candidate_that_fails_costs_nobody_an_answer(room, served, error):
     app, follower, _ = served
     room.start(steps=[1.0])
@@ -137,6 +145,61 @@ def test_a_candidate_that_hangs_is_not_waited_for(room, served, monkeypatch):
     go_on.set()
     follower.router.pairing.stop()
     assert pairs(room)["candidate_failed"].tolist() == [1]
+
+
+def test_a_candidate_for_which_too_many_wait_is_no_failure_and_is_asked_beside(room, served, monkeypatch):
+    app, follower, _ = served
+    room.start(steps=[1.0])
+    follower.look()
+    ask = app.predictions._ask
+
+    async def full(asking, handle):
+        if handle is follower.router.live.candidate:
+            raise OverloadedError("too much to do", why="its line is long", retry_after=1)
+        return await ask(asking, handle)
+
+    monkeypatch.setattr(app.predictions, "_ask", full)
+    assert infer(app)[0] == "1"
+    follower.router.pairing.stop()
+    found = pairs(room)
+    assert (found["assigned"].tolist(), found["candidate_failed"].tolist()) == ([True], [0])
+
+
+def test_a_bucket_that_is_away_says_nothing_about_the_candidate(room, served, monkeypatch):
+    app, follower, _ = served
+    load = follower.router._load
+
+    def away(version, digest):
+        raise UnavailableError("bucket-unreachable", "nobody answers")
+
+    monkeypatch.setattr(follower.router, "_load", away)
+    room.start(steps=[1.0])
+    follower.look()
+    assert infer(app)[0] == "1"
+    assert follower.router.pairing.written + follower.router.pairing._waiting == 0
+    health = json.loads(call(app, "/health")[2])["models"][0]["rollout"]
+    assert health == {"version": 2, "problem": "nobody answers [bucket-unreachable]"}
+    monkeypatch.setattr(follower.router, "_load", load)
+    follower.look()
+    assert follower.router.live is None, "it is tried again after some seconds"
+    monkeypatch.setattr(follower.router, "_retry_at", 0.0)
+    follower.look()
+    assert infer(app)[0] == "2"
+
+
+def test_while_the_next_candidate_is_loaded_the_one_before_answers_nobody(room, served, monkeypatch):
+    app, follower, _ = served
+    room.start(steps=[1.0])
+    follower.look()
+    assert infer(app)[0] == "2"
+    go_on = threading.Event()
+    monkeypatch.setattr(router, "QUICK_SECONDS", 0.01)
+    monkeypatch.setattr(follower.router, "_load", lambda version, digest: go_on.wait(30))
+    rollout = follower.router.live.rollout
+    another = msgspec.structs.replace(rollout, seq=rollout.seq + 9, version=3, digest="other")
+    follower.router.follow(another, follower.handle)
+    assert follower.router.live is None
+    go_on.set()
 
 
 def test_what_the_champion_refuses_is_refused_and_is_no_evidence(room, served):

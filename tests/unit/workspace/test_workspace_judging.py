@@ -152,6 +152,8 @@ def test_what_is_gone_or_changed_is_invalid_and_recorded(folder: Path, name: str
     assert judged.verdict is Verdict.INVALID
     assert [problem.code for problem in judged.report.problems] == [code]
     assert judged.report.problems[0].fix
+    about = {"champion's": "minutes@1", "candidate's": "minutes@2", "evaluation": "rows@1"}[name.split(maxsplit=1)[0]]
+    assert about in judged.report.sentence
     assert judged.report.champion == "minutes@1"
     assert workspace.release.newest_receipt("minutes", 2) == judged.receipt_digest
 

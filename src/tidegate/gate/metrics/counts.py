@@ -107,7 +107,7 @@ class Counting:
             int(table.counts[flags].sum()) for flags in (right[0] & right[1], right[0] & ~right[1], right[1] & ~right[0])
         )
         counts = (both, gained, lost, table.rows - both - gained - lost)
-        details = _figures(counts, confidence) if state.paired and table.rows else {}
+        details = paired_figures(counts, confidence) if state.paired and table.rows else {}
         if not plain:
             compared = cells.linear(state.scheme, self.score, table, confidence=confidence)
             return _measured(compared, state, "difference of shares by linearisation" + _grouped(compared, table), details)
@@ -262,10 +262,3 @@ def _grouped(compared: cells.Compared, table: Tally) -> str:
     clusters = "" if table.clusters is None else f", over {np.unique(table.clusters).size:,} clusters"
     freedom = f", t({df:.4g})" if np.isfinite(df) else ""
     return clusters + freedom + (", weighted" if table.powers is not None else "")
-
-
-def _figures(table: tuple[int, int, int, int], confidence: float) -> dict[str, float]:
-    """The figures of a 2 x 2 table of who is right. They take rows one by one: without weights and clusters."""
-    _, gained, lost, _ = table
-    tango = proportions.tango(gained, lost, sum(table), confidence=confidence)
-    return paired_figures(table, confidence) | {"tango_low": tango.low, "tango_high": tango.high}

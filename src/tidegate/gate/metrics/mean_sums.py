@@ -43,7 +43,7 @@ class Form(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What the guards ask of the rows of [size] groups; the last three only where fewer than 20 rows differ in some way."""
+    """What the guards ask of the rows of [size] groups; the last two only where fewer than 20 rows differ in some way."""
 
     differing: Floats
     """[size, 3] rows where the candidate, the champion have any loss, and where their losses differ."""
@@ -181,7 +181,7 @@ class MeanSums:
 def _estimate(function: Function, units: Units, which: int, confidence: float, scale: float) -> tuple[Estimate, Local]:
     local = localise(function, units.moments)
     largest = 0.0
-    if units.differing[which] < SPARSE and np.isfinite(local.variance):
+    if np.isfinite(local.variance):
         if units.all is not None:
             largest = float(np.abs(influence_values(local, units.all)).max())
         else:
@@ -252,14 +252,16 @@ def _facts(told: Sequence[Floats], labels: Floats, groups: Groups | None, size: 
         differing[:, which] = rows - (len(same) if groups is None else np.bincount(groups[same], minlength=size))
     largest, greatest = np.zeros((size, 3)), np.zeros(size)
     ends = np.stack([np.full(size, np.inf), np.full(size, -np.inf)], axis=-1)
+    for which, values in enumerate(told):
+        if groups is None:
+            largest[0, which] = np.abs(values).max(initial=0.0)
+        else:
+            np.maximum.at(largest[:, which], groups, np.abs(values))
     quiet = differing.min(axis=1) < SPARSE
     if quiet.any():
         chosen = np.arange(len(labels)) if groups is None else np.flatnonzero(quiet[groups])
         places = np.zeros(len(chosen), dtype=np.int64) if groups is None else groups[chosen]
-        sizes = np.abs([values[chosen] for values in told])
-        for which in range(3):
-            np.maximum.at(largest[:, which], places, sizes[which])
-        np.maximum.at(greatest, places, sizes.max(axis=0))
+        np.maximum.at(greatest, places, np.abs([values[chosen] for values in told]).max(axis=0))
         truth = labels[chosen] if labels.ndim == 1 else labels[chosen].max(axis=1)
         np.minimum.at(ends[:, 0], places, truth)
         np.maximum.at(ends[:, 1], places, truth)

@@ -15,7 +15,6 @@ _ASKED = {
     "golden": "every one right",
     "schema": "callers need no change",
     "leakage": "no row that it was trained on",
-    "gap": "much the same on every slice",
 }
 _UNITS = {"latency": " ms", "size": " MB"}
 
@@ -44,7 +43,7 @@ def rule_line(rule: RuleResult, rows: int) -> Line:
     bound = _bound(rule, sliced=False)
     count = len(rule.slices)
     also = f"{count} slices not proven worse" if rule.slice_mode == "none_worse" else f"on {count} slices too"
-    words = asked(rule) + (f", {also}" if count > 1 else "")
+    words = asked(rule) + (f", {also}" if count > 1 and rule.test != "gap" else "")  # a gap lies between the slices
     return Line(named(rule), words, rows, rule.verdict, rule.candidate, rule.champion, gain, bound, rule.reason)
 
 
@@ -85,6 +84,8 @@ def asked(rule: RuleResult) -> str:
     if rule.test == "freshness":
         allowed = rule.details.get("allowed_days")
         return f"at most {allowed:g} days old" if allowed is not None else "recent rows"
+    if rule.test == "gap" and rule.value is None:
+        return f"wider than the champion's by at most {rounded(rule.margin)}" if rule.margin else "no wider than the champion's"
     if rule.value is None:
         return _ASKED.get(rule.test, rule.test)
     limit = "at least" if rule.better == "higher" and rule.test != "gap" else "at most"
@@ -129,14 +130,14 @@ def shown_gain(interval: Interval) -> str:
 
 def needed(rule: RuleResult, line: Line) -> str:
     """What was found, as an interval, and what would have to be shown instead; empty where there is no interval."""
-    if rule.test in PAIRED:
+    if _compares(rule):
         found, demand = line.gain, f"lie above {signed(line.bound) if line.bound else '0'}"
         what = f"its gain is {signed(found.estimate)}"
         ends = f" ({signed(found.low)} to {signed(found.high)})"
     else:
         found, demand = line.candidate, f"be {asked(rule)}"
         what, ends = f"it is {number(found.estimate)}", f" ({number(found.low)} to {number(found.high)})"
-    if found.estimate is None or (rule.value is None and rule.test not in PAIRED):
+    if found.estimate is None or (rule.value is None and not _compares(rule)):
         return ""
     return f"{what}{ends if found.low is not None and found.low != found.high else ''} and must be shown to {demand}"
 
@@ -165,7 +166,7 @@ def diffs_of(report: Report) -> list[tuple[str, list[Change]]]:
 
 def _gain(rule: RuleResult, candidate: Interval, difference: Interval | None) -> Interval:
     sign = 1 if rule.better == "higher" and rule.test != "gap" else -1
-    if rule.test in PAIRED:
+    if _compares(rule):
         found, zero = difference, 0.0
     elif rule.value is not None:
         found, zero = _multiple(rule) if rule.relative else candidate, rule.value
@@ -188,4 +189,9 @@ def _multiple(rule: RuleResult) -> Interval:
 def _bound(rule: RuleResult, *, sliced: bool) -> float:
     if rule.test == "superior":
         return 0.0 if sliced else rule.margin
-    return -rule.margin if rule.test == "not_worse" and rule.margin else 0.0
+    return -rule.margin if _compares(rule) and rule.margin else 0.0
+
+
+def _compares(rule: RuleResult) -> bool:
+    """Whether the difference from the champion is asked about; of a gap without a value it is by how much it is wider."""
+    return rule.test in PAIRED or (rule.test == "gap" and rule.value is None)

@@ -10,7 +10,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from tidegate.gate.render.lines import facts, named
+from tidegate.gate.render.lines import facts, named, number
 from tidegate.gate.render.plots import figures
 from tidegate.gate.render.safe import cleaned, html
 from tidegate.gate.render.tables import (
@@ -22,7 +22,7 @@ from tidegate.gate.render.tables import (
     rows_shown,
     rules_table,
 )
-from tidegate.records.report import Problem, Report
+from tidegate.records.report import Problem, Report, RuleResult
 from tidegate.records.verdict import Verdict
 
 _FOLDER = Path(__file__).parent
@@ -109,7 +109,9 @@ def _problems(title: str, problems: list[Problem]) -> str:
 def _reading(report: Report) -> str:
     """How to read the page, for a reader who is no statistician."""
     percent = f"{100 * report.confidence:g}%"
-    methods = "".join(f"<li>{html(named(rule))}: {html(rule.method)}</li>" for rule in report.rules if rule.method)
+    methods = "".join(
+        f"<li>{html(named(rule))}: {html(rule.method)}{_figures(rule)}</li>" for rule in report.rules if rule.method
+    )
     return (
         "<details><summary>How to read this</summary>"
         f"<p>{report.verdict} means: {_EXPLAINED[report.verdict]}</p>"
@@ -120,6 +122,12 @@ def _reading(report: Report) -> str:
         + (f"<p>How each interval was computed:</p><ul>{methods}</ul>" if methods else "")
         + "</details>"
     )
+
+
+def _figures(rule: RuleResult) -> str:
+    """Further figures of a method, for those who check it."""
+    known = [f"{name.replace('_', ' ')} {number(value)}" for name, value in sorted(rule.details.items()) if value is not None]
+    return f"<small>{html(' · '.join(known))}</small>" if known else ""
 
 
 def _footer(report: Report) -> str:

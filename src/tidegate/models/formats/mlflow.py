@@ -9,7 +9,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from tidegate.frames import Columns
 from tidegate.models.candidate import Candidate
 from tidegate.models.estimator import dataframe
 from tidegate.models.formats.port import OTHER_LIBRARY, CannotPackError, Native, Packed, Probe
+from tidegate.models.paths import check_path, write_files
 from tidegate.models.signature import conform
 from tidegate.records.model import DType, Manifest, Signature, Tensor
 
@@ -78,7 +79,14 @@ class MlflowFormat:
                 fix="pip install mlflow, in the version that the model names in its requirements.txt",
             ) from None
         with tempfile.TemporaryDirectory(prefix="tidegate-mlflow-") as folder:
-            _write(files, Path(folder), manifest)
+            try:
+                write_files(Path(folder), {check_path(path): data for path, data in files.items()})
+            except (BadInputError, FileExistsError, NotADirectoryError):
+                raise IntegrityError(
+                    "broken-package",
+                    f"{manifest.ref} names a file outside itself, or as a folder too",
+                    fix="register the model again",
+                ) from None
             return MlflowPredictor(manifest.signature, pyfunc.load_model(folder))
 
 
@@ -128,14 +136,3 @@ def _tensors(written: Any, side: str) -> list[Tensor]:
             Tensor(name=name, dtype=dtype, shape=shape if len(shape) == 2 else [-1, 1], nullable=not column.get("required", True))
         )
     return tensors
-
-
-def _write(files: Mapping[str, bytes], folder: Path, manifest: Manifest) -> None:
-    for path, data in files.items():
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise IntegrityError(
-                "broken-package", f"{manifest.ref} names a file outside itself: {path!r}", fix="register the model again"
-            )
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)

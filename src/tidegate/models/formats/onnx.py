@@ -133,6 +133,8 @@ class _Session:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what it would log is raised as well
+        # A graph may name files for its weights, which would be read from the working directory: here all of a package is in its bytes.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         available: list[str] = runtime.get_available_providers()
         self._session: Any = _runtime_errors(
             runtime, lambda: runtime.InferenceSession(graph, options, providers=providers(device, available))

@@ -133,7 +133,11 @@ class PythonPredictor:
         self._answer = answer
 
     def predict(self, columns: Mapping[str, object]) -> Columns:
-        return refuse_nan(self._answer(conform(self.signature, columns)))
+        given = conform(self.signature, columns)
+        try:
+            return refuse_nan(self._answer(given))
+        except SystemExit as error:
+            raise RuntimeError("the code of the model called exit") from error  # it fails; who serves it goes on
 
 
 def _packed_model(native: PythonNative, probe: Probe) -> Packed:

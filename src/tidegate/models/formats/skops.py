@@ -21,6 +21,8 @@ from tidegate.records.model import Manifest, Signature, Tensor
 _FILE = "model.skops"
 _SCHEMA = "schema.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_RATIO, _SMALL = 100, 64 * 1024 * 1024
+"""How many times its size a file may have when it is unpacked; what is small may always be."""
 
 TRUSTED = [
     "numpy.dtype",  # SimpleImputer keeps the type that it was fitted on
@@ -132,6 +134,7 @@ def restore(data: bytes, path: str, manifest: Manifest) -> Any:
     """
     library = _library()
     try:
+        _refuse_bomb(data)
         odd = _untrusted(library, data)
         if odd:
             raise RefusedError(
@@ -148,6 +151,13 @@ def restore(data: bytes, path: str, manifest: Manifest) -> Any:
             why=f"{type(error).__name__}: {str(error)[:200]}",
             fix="register the model again, or install the versions in its lineage",
         ) from None
+
+
+def _refuse_bomb(data: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        size = sum(entry.file_size for entry in file.infolist())
+    if size > _RATIO * len(data) + _SMALL:
+        raise ValueError(f"it unpacks to {size} bytes, far more than its {len(data)}")
 
 
 def _library() -> Any:

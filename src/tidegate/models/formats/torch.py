@@ -248,7 +248,11 @@ class _Run:
         name, _, overload = name.partition(".")
         if kind != "aten" or name in _FILES or not name.isidentifier() or not overload.isidentifier():
             raise ValueError(f"the program calls {op!r}, which is no operator of a model")
-        return getattr(getattr(self._torch.ops.aten, name), overload)
+        found = getattr(getattr(self._torch.ops.aten, name), overload)
+        # Names of Python's own ("__init__", "__getattribute__") lead from any object to everything: only operators are called.
+        if not isinstance(found, _library("torch._ops").OpOverload) or found.namespace != "aten":
+            raise ValueError(f"the program calls {op!r}, which is no operator of a model")
+        return found
 
     def _read(self, value: Any, known: Mapping[str, Any]) -> Any:
         if isinstance(value, list):

@@ -200,8 +200,8 @@ def check_files(files: Mapping[str, bytes]) -> None:
         if path.endswith("config.json") and _asks_for_code(data):
             raise RefusedError(
                 "code-in-folder",
-                f"{path} asks for code of its own (auto_map)",
-                why="trust_remote_code is never given",
+                f"{path} asks for code that the library does not have (auto_map, or a kernel of a hub)",
+                why="trust_remote_code is never given, and nothing is fetched",
                 fix="use an architecture that Transformers itself has, or bring the code as a PythonModel",
             )
 
@@ -211,7 +211,21 @@ def _asks_for_code(data: bytes) -> bool:
         found: Any = json.loads(data)
     except (ValueError, RecursionError):
         return False  # whoever reads it next says what is wrong with it
-    return isinstance(found, dict) and ("auto_map" in found or "custom_pipelines" in found)
+    return isinstance(found, dict) and ("auto_map" in found or "custom_pipelines" in found or _names_kernel(found))
+
+
+def _names_kernel(config: Any) -> bool:
+    """Whether a configuration names a repository of compiled kernels, as ``attn_implementation = "kernels-community/..."`` does."""
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+            if any(key.endswith("_implementation") and "/" in json.dumps(given) for key, given in value.items()):
+                return True
+    return False
 
 
 def _library() -> Any:

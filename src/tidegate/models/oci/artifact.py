@@ -55,6 +55,8 @@ class ImageManifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     media_type: str = ""
     artifact_type: str = ""
     annotations: dict[str, str] = {}
+    manifests: Any = msgspec.UNSET
+    """Never there: what has it is a list of manifests, whatever else it says."""
 
 
 class ImageIndex(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -118,7 +120,8 @@ def read_image_manifest(data: bytes) -> ImageManifest:
     except msgspec.MsgspecError as error:
         raise _broken(str(error)[:200]) from None
     named = [found.config, *found.layers]
-    if found.schema_version != 2 or len(named) > _MOST_LAYERS:
+    kind = found.media_type or MANIFEST  # a document that is a list as well would be read in two ways
+    if found.schema_version != 2 or len(named) > _MOST_LAYERS or is_index(kind) or found.manifests is not msgspec.UNSET:
         raise _broken("it is of another kind than an image manifest of version 2")
     _check_descriptors(named)
     return found

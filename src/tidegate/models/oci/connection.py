@@ -26,6 +26,8 @@ _REDIRECTS = 5
 _MOVED = {301, 302, 303, 307, 308}
 _PASSING = {408, 429, 500, 502, 503, 504}
 _TOLD = 64 * 1024
+NUMBER = re.compile(r"[0-9]{1,15}")
+"""A number in a header, as far as one is believed."""
 _PARAMETER = re.compile(r'([A-Za-z_]+)="([^"]*)"')
 
 
@@ -36,6 +38,8 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
     told: bytes
     body: BaseHTTPResponse
+    url: str
+    """Who answered: after a redirect it may be somebody else than was asked."""
 
 
 class Connection:
@@ -66,16 +70,19 @@ class Connection:
         """An address that the registry told, held against where it may lead.
 
         Raises:
-            RefusedError: it leads from https to http, or from this machine to elsewhere over http.
+            RefusedError: it leads from https to http, or from this machine to elsewhere over http, or is no address.
         """
-        url = urljoin(base, location)
-        parts = urlsplit(url)
+        try:
+            url = urljoin(base, location)
+            parts = urlsplit(url)
+        except ValueError:
+            url, parts = "", urlsplit("")
         same = parts.netloc == urlsplit(self._root).netloc
         if parts.scheme == "https" or (parts.scheme == "http" and self._plain and (same or parts.hostname in LOOPBACK)):
             return url
         raise RefusedError(
             "registry-redirect",
-            f"the registry {self.place.host} leads to {parts.scheme}://{parts.hostname}",
+            f"the registry {self.place.host} leads to {_plain_text(f'{parts.scheme}://{parts.hostname}')}",
             why="that is not https, so that what is sent and received could be read and changed on the way",
             fix="ask whoever runs the registry to mend its address (REGISTRY_HTTP_HOST, or the proxy before it)",
         )
@@ -107,7 +114,7 @@ class Connection:
             if answer.status not in _PASSING or last:
                 return answer
             asked = answer.headers.get("Retry-After", "")
-            self.wait(min(float(asked), 60.0) if asked.isdigit() else 0.5 * 2.0**attempt)
+            self.wait(min(float(asked), 60.0) if NUMBER.fullmatch(asked) else 0.5 * 2.0**attempt)
         raise AssertionError("unreachable")
 
     def unreachable(self, error: Exception) -> UnavailableError:
@@ -116,9 +123,8 @@ class Connection:
         hint = "check its name, and that it runs"
         if isinstance(reason, ssl.SSLError) or "SSL" in str(reason):
             hint = "check its certificate (SSL_CERT_FILE names your own authority); a registry without TLS needs --plain-http"
-        return UnavailableError(
-            "registry-unreachable", f"the registry {self.place.host} cannot be reached", why=_plain_text(str(reason)), fix=hint
-        )
+        why = _plain_text(str(reason)).rpartition("): ")[2]  # without the name of urllib3's class
+        return UnavailableError("registry-unreachable", f"the registry {self.place.host} cannot be reached", why=why, fix=hint)
 
     def refused(self, answer: Answer, what: str) -> TidegateError:
         """An answer that is a refusal, as an error. ``what`` was asked for."""
@@ -133,9 +139,9 @@ class Connection:
         if answer.status == 404:
             return NotFoundError(
                 "no-such-artifact",
-                f"the registry {self.place.host} has nothing to {what}",
-                why=told,
-                fix="check the repository, and the tag or digest",
+                f"there is no {self.place}",
+                why=f"the registry did not {what}: {told}",
+                fix="check the repository, and the tag or digest; tidegate model push makes the version's number the tag",
             )
         if answer.status == 400 and "DIGEST_INVALID" in told:
             return IntegrityError(
@@ -152,7 +158,7 @@ class Connection:
     def _signed_in(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         answer = self._followed(method, url, body, headers)
         challenge = answer.headers.get("WWW-Authenticate", "")
-        if answer.status != 401 or not challenge:
+        if answer.status != 401 or not challenge or not self._is_own(answer.url):  # nobody else is told who one is
             return answer
         authorization = self._sign_in(challenge, writes=method not in {"GET", "HEAD"})
         if not authorization or authorization == self._authorization:
@@ -163,10 +169,10 @@ class Connection:
     def _followed(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         for _redirect in range(_REDIRECTS + 1):
             sent = {"User-Agent": "tidegate", "Accept-Encoding": "identity", **headers}
-            if self._authorization and urlsplit(url).netloc == urlsplit(self._root).netloc:  # nobody else gets to see it
+            if self._authorization and self._is_own(url):
                 sent["Authorization"] = self._authorization
             answer = _read(
-                method, self._pool.request(method, url, body=body, headers=sent, redirect=False, preload_content=False)
+                method, url, self._pool.request(method, url, body=body, headers=sent, redirect=False, preload_content=False)
             )
             if answer.status not in _MOVED or method not in {"GET", "HEAD"}:
                 return answer
@@ -177,6 +183,11 @@ class Connection:
             why=f"more than {_REDIRECTS} redirects",
             fix="ask whoever runs it",
         )
+
+    def _is_own(self, url: str) -> bool:
+        """Whether an address is the registry's own."""
+        asked, own = urlsplit(url), urlsplit(self._root)
+        return (asked.scheme, asked.netloc) == (own.scheme, own.netloc)
 
     def _sign_in(self, challenge: str, *, writes: bool) -> str:
         """The Authorization header that answers a challenge; empty if there is nothing to say."""
@@ -213,17 +224,17 @@ class Connection:
         else:
             method, url, body = "GET", f"{realm}{'&' if '?' in realm else '?'}{urlencode(wanted)}", None
             headers |= {"Authorization": self._credentials.basic()} if self._credentials else {}
-        return _read("", self._pool.request(method, url, body=body, headers=headers, redirect=False, preload_content=False))
+        return _read("", url, self._pool.request(method, url, body=body, headers=headers, redirect=False, preload_content=False))
 
 
-def _read(method: str, answer: BaseHTTPResponse) -> Answer:
+def _read(method: str, url: str, answer: BaseHTTPResponse) -> Answer:
     """Takes in what is short; the body of a GET that succeeded is left to be streamed."""
     if method == "GET" and answer.status in {200, 206}:
-        return Answer(answer.status, answer.headers, b"", answer)
-    told = answer.read(_TOLD)
+        return Answer(answer.status, answer.headers, b"", answer, url)
+    told = answer.read(_TOLD, decode_content=False)  # it was asked for as it is: what is packed all the same could be a bomb
     if len(told) == _TOLD:
         answer.close()  # whatever else it has to say
-    return Answer(answer.status, answer.headers, told, answer)
+    return Answer(answer.status, answer.headers, told, answer, url)
 
 
 def _reasons(told: bytes) -> str:

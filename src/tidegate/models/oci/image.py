@@ -36,7 +36,10 @@ HOME = "srv/tidegate"
 """The project's folder in the image."""
 
 PORT = 8080
-USER = "65532:65532"
+_NOBODY = 65_532
+USER = f"{_NOBODY}:{_NOBODY}"
+SCRATCH = "var/lib/tidegate"
+"""An empty folder of that user: a volume that is new takes its owner from the folder that it is mounted on."""
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _LARGEST_CONFIG = 4 * 1024 * 1024
@@ -111,6 +114,7 @@ ARG BASE{f"={base}" if base else ""}
 FROM ${{BASE}} AS runtime
 COPY requirements.txt /tmp/requirements.txt
 RUN python -m pip install --no-cache-dir --requirement /tmp/requirements.txt && rm /tmp/requirements.txt
+RUN mkdir -p -m 0700 /{SCRATCH} && chown {USER} /{SCRATCH}
 ENV PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 
 FROM runtime
@@ -126,7 +130,7 @@ ENTRYPOINT {arguments}
 
 def requirements(version: ModelVersion) -> str:
     """What serves a version: this Tidegate, and exactly what the version was packed with."""
-    return "\n".join([f"tidegate[serving,sign]=={installed_version('tidegate')}", *version.manifest.requirements]) + "\n"
+    return "\n".join([f"tidegate[grpc,s3,serving,sign]=={installed_version('tidegate')}", *version.manifest.requirements]) + "\n"
 
 
 def build_layout(
@@ -178,13 +182,15 @@ def build_layout(
 
 def write_layer(archive: Path, files: Mapping[str, Content], time: int) -> None:
     """Writes a tar whose bytes depend on the files and the time (seconds since 1970) alone."""
-    folders = {parent.as_posix() for path in files for parent in PurePosixPath(path).parents} - {"."}
+    folders = {parent.as_posix() for path in (*files, f"{SCRATCH}/.file") for parent in PurePosixPath(path).parents} - {"."}
     with archive.open("xb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in sorted({*folders, *files}, key=PurePosixPath):
             entry = tarfile.TarInfo(path)
             entry.mtime = time
             if path not in files:
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                if path == SCRATCH:
+                    entry.mode, entry.uid, entry.gid = 0o700, _NOBODY, _NOBODY
                 tar.addfile(entry)
                 continue
             content = files[path]

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from urllib3.exceptions import HTTPError
 
 from tidegate.errors import IntegrityError, UnavailableError
-from tidegate.models.oci.connection import TRIES, Answer, Connection
+from tidegate.models.oci.connection import NUMBER, TRIES, Answer, Connection
 from tidegate.store.ports import Progress
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -30,8 +30,10 @@ LARGEST_MANIFEST = 4 * 1024 * 1024
 """What registries take, by the specification."""
 
 _BLOCK = 1 << 20
-_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
+_LARGEST_CHUNK = 256 * 1024 * 1024
+"""What is held in memory at most, whatever a registry asks for."""
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)")
 
 
 class StoredManifest(NamedTuple):
@@ -60,7 +62,7 @@ class Registry:
         if answer.status != 200:
             raise self._connection.refused(answer, f"show the manifest {wanted}")
         try:
-            data = answer.body.read(LARGEST_MANIFEST + 1)
+            data = answer.body.read(LARGEST_MANIFEST + 1, decode_content=False)
         except HTTPError as error:
             raise self._connection.unreachable(error) from None
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -177,7 +179,7 @@ class Registry:
         if answer.status != 202:
             raise self._connection.refused(answer, "take an upload")
         least = answer.headers.get("OCI-Chunk-Min-Length", "")
-        return self._located(answer, url), max(CHUNK, int(least)) if least.isdigit() else CHUNK
+        return self._located(answer, url), min(max(CHUNK, int(least)), _LARGEST_CHUNK) if NUMBER.fullmatch(least) else CHUNK
 
     def _send_chunks(self, place: str, file: IO[bytes], size: int, chunk: int, progress: Progress | None) -> str:
         """Sends a file in chunks; returns where the upload is finished. A chunk that is lost goes again, from where it is missing."""

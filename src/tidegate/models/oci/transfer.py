@@ -30,6 +30,7 @@ from tidegate.store.ports import Bucket
 
 Moved = Callable[[int, int], None]
 """Is told how many bytes were moved so far, of how many in all."""
+_LARGEST_DOCUMENT = 64 * 1024 * 1024
 
 
 class Pushed(NamedTuple):
@@ -121,6 +122,9 @@ def pull(registry: Registry, place: ArtifactReference, folder: Path, *, moved: M
         done += count
         moved(done, total)
 
+    for path, layer in layers.items():  # these are read at once
+        if (path == MANIFEST_FILE or path.startswith(f"{SIGNATURES}/")) and layer.size > _LARGEST_DOCUMENT:
+            raise _contradicts(f"{path} has {layer.size} bytes, and is no document")
     _check_space(folder, total)
     files: list[str] = []
     with new_folder(folder) as part:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,8 @@ RATIO = 100
 _SMALL = 64 * 1024 * 1024
 _SLACK = 1024 * 1024
 _BLOCK = 1 << 20
+_MOST = 100_000
+"""Files and folders in one archive: empty ones cost no bytes, but each costs a place on the disk."""
 
 
 def unpack(archive: Path, folder: Path, *, form: str) -> list[str]:
@@ -31,7 +34,12 @@ def unpack(archive: Path, folder: Path, *, form: str) -> list[str]:
         with gzip.open(archive) if form == "tar+gzip" else archive.open("rb") as file:
             meter: Any = _Meter(file)
             with tarfile.open(fileobj=meter, mode="r|") as tar:
-                while (member := tar.next()) is not None:
+                for number in count(1):
+                    member = tar.next()
+                    if member is None:
+                        break
+                    if number > _MOST:
+                        raise _refused(f"it holds more than {_MOST} files and folders")
                     path = member.name.removeprefix("./").rstrip("/")
                     if member.isdir():
                         if path not in {"", "."}:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from tidegate.clock import format_time
 from tidegate.records.monitoring import Finding, Window
+from tidegate.records.rollout import Condition
 from tidegate.records.run import Bucketed
+from tidegate.server.pages.rendering import LATENCY, SHARES
 
 Figure = dict[str, Any]
 
@@ -142,6 +144,75 @@ def _interval(findings: Sequence[Finding]) -> Figure:
         "width": 0,
         "color": "--muted",
     }
+
+
+def sequence(path: Sequence[Condition]) -> Figure | None:
+    """How a condition of a rollout came to be known: its estimate in its confidence sequence after so many rows, and its bound.
+
+    None where nothing is known yet. An interval without an upper end reaches as far as anything else that is drawn.
+    """
+    known = [each for each in path if each.value is not None and each.low is not None]
+    if not known:
+        return None
+    last = known[-1]
+    percent, milliseconds = last.name in SHARES, last.name == LATENCY
+    top = 1.15 * max(
+        [each.bound for each in known] + [end for each in known for end in (each.high, each.value) if end is not None]
+    )
+    rows = [each.rows for each in known]
+    highs = [top if each.high is None else each.high for each in known]
+    colour = {"held": "--good", "harm": "--bad"}
+    told = f"{'%{y:.3%}' if percent else '%{y:.4g}'}{' ms' if milliseconds else ''}"
+    return {
+        "data": [
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": [*rows, *reversed(rows)],
+                "y": [*highs, *(each.low for each in reversed(known))],
+                "fill": "toself",
+                "fillcolor": "--chart-1",
+                "line": {"color": "--chart-1", "width": 1},
+                "opacity": 0.3,
+                "name": "confidence sequence",
+                "hoverinfo": "skip",
+            },
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": "estimate",
+                "x": rows,
+                "y": [each.value for each in known],
+                "line": {"color": "--chart-1", "width": 2},
+                "marker": {"size": 6, "color": [colour.get(each.answer, "--chart-1") for each in known]},
+                "customdata": [_ends(each, percent=percent) for each in known],
+                "hovertemplate": f"after %{{x:,}} rows: {told}<br>%{{customdata}}<extra></extra>",
+            },
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "bound: harm is above",
+                "x": [0, rows[-1]],
+                "y": [last.bound, last.bound],
+                "line": {"color": "--bad", "width": 1.5, "dash": "dash"},
+                "hovertemplate": f"bound {told}<extra></extra>",
+            },
+        ],
+        "layout": {
+            "showlegend": True,
+            "xaxis": {"title": {"text": "rows"}, "rangemode": "tozero"},
+            "yaxis": {"tickformat": ".2~%" if percent else "", "ticksuffix": " ms" if milliseconds else "", "zeroline": True},
+        },
+    }
+
+
+def _ends(condition: Condition, *, percent: bool) -> str:
+    """The interval in words."""
+    low, high = (
+        "no end yet" if end is None else f"{100 * end:.3g} %" if percent else f"{end:.4g}"
+        for end in (condition.low, condition.high)
+    )
+    return f"from {low} to {high}"
 
 
 def volume(windows: Sequence[Window]) -> Figure:

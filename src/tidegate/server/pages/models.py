@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidegate.errors import NotFoundError, TidegateError
-from tidegate.gate import page_policy, read_report, render_html
-from tidegate.records.ledger import Judged
-from tidegate.records.verdict import Verdict
-from tidegate.release import Told, read_entries, tell
+from tidegate.clock import parse_time
+from tidegate.digest import short
+from tidegate.errors import NotFoundError, TidegateError, UsageError
+from tidegate.gate import find_diffs, page_policy, read_report, render_html
+from tidegate.models.comparing import compare_packages, parity_text
+from tidegate.models.declared import allowed_text
+from tidegate.models.signing import find_signatures, read_trusted_keys, require_signature
+from tidegate.records.ledger import Judged, LedgerEntry
+from tidegate.records.model import ModelVersion
+from tidegate.records.policy import ModelPolicy
+from tidegate.release import Told, read_entries, served_at, tell
 from tidegate.server.answers import path_digest, path_name, path_number
+from tidegate.server.approving import find_asked, visitor_of
 from tidegate.server.pages.rendering import Page
 from tidegate.server.stored import read_alerts
 from tidegate.server.summary import model_names, summarise, urgency
 from tidegate.workspace import Workspace
+
+
+class Signing(NamedTuple):
+    """Who signed a version, as far as anybody asks."""
+
+    keys: list[str]
+    """Ids of the keys that its signatures say they are of."""
+    asked: list[str]
+    """The files of the public keys that the policy trusts."""
+    signer: str
+    """The one of them that signed it."""
+    problem: str
 
 
 class Entry(NamedTuple):
@@ -34,7 +54,7 @@ class Entry(NamedTuple):
 def list_models(workspace: Workspace, _request: Request) -> Page:
     """Every model in one table."""
     models = [summarise(workspace, name) for name in model_names(workspace)]
-    return Page("models.html", "Models", "models", {"models": models})
+    return Page("models.html", "Models", "models", {"models": models}, ("tidegate model list",))
 
 
 def show_model(workspace: Workspace, request: Request) -> Page:
@@ -55,15 +75,32 @@ def show_model(workspace: Workspace, request: Request) -> Page:
             "quarantined": state.quarantined,
             "broken_glass": state.unproven.get(state.champion.digest, ""),
             "former": {item.version for item in state.before},
-            "timeline": [
-                Entry(entry.seq, entry.at, entry.actor, entry.clock != "system", digest, entry.before, tell(entry.event))
-                for digest, entry in reversed(entries)
-            ],
+            "timeline": timeline(reversed(entries)),
+            "checkpoints": workspace.checkpoints.standing(name),
+            **_served(name, [entry for _, entry in entries], request.query_params.get("at", "").strip()[:100]),
             "problems": workspace.release.verify(name),
             "head_digest": state.head_digest,
             "alerts": sorted(read_alerts(workspace, name, limit=200), key=urgency, reverse=True)[:6],
         },
+        (f"tidegate release log {name}", f"tidegate release verify {name}", f"tidegate model list {name}"),
     )
+
+
+def timeline(entries: Iterable[tuple[str, LedgerEntry]]) -> list[Entry]:
+    """Ledger entries (digest and entry) as the pages show them."""
+    return [
+        Entry(entry.seq, entry.at, entry.actor, entry.clock != "system", digest, entry.before, tell(entry.event))
+        for digest, entry in entries
+    ]
+
+
+def _served(model: str, entries: list[LedgerEntry], at: str) -> dict[str, Any]:
+    """What served at the time that the reader asks about."""
+    try:
+        served = served_at(model, entries, parse_time(at)) if at else None
+    except UsageError as error:
+        return {"at": at, "served": None, "served_problem": error}
+    return {"at": at, "served": served, "served_problem": None}
 
 
 def show_version(workspace: Workspace, request: Request) -> Page:
@@ -75,7 +112,7 @@ def show_version(workspace: Workspace, request: Request) -> Page:
     plan: list[tuple[str, TidegateError | None]] = []
     if policy is not None and state.champion.digest != version.digest:
         plan = workspace.release.plan(name, version.version, policy=policy).answers
-    asked = state.newest_judgement(version.version)
+    others = [item.version for item in workspace.models.list(name) if item.version != version.version]
     return Page(
         "version.html",
         version.ref,
@@ -87,10 +124,55 @@ def show_version(workspace: Workspace, request: Request) -> Page:
             "quarantine": state.quarantined.get(version.digest, ""),
             "judgements": [item for item in reversed(state.judgements) if item.version == version.version],
             "plan": plan,
-            "asked": asked.receipt if asked and asked.verdict is Verdict.PASS and plan else "",
+            "asked": find_asked(workspace, name, version.version),
+            "visitor": visitor_of(workspace, request),
             "approvals": [item for item in state.consents if item.version == version.version],
+            "names": sorted(alias for alias, number in state.names().items() if number == version.version),
+            "rollout": state.rollout if state.rollout and state.rollout.version == version.version else None,
+            "signing": _signing(workspace, policy, version),
+            "champion": state.champion.version,
+            "others": others[:20],
+            "parity": parity_text(version.manifest),
+            "allowed": {tensor.name: allowed_text(tensor) for tensor in version.manifest.signature.inputs},
         },
+        (f"tidegate model show {version.ref}", f"tidegate model verify {version.ref}", f"tidegate release plan {version.ref}"),
     )
+
+
+def show_diff(workspace: Workspace, request: Request) -> Page:
+    """What differs from one version of a model to another."""
+    name = known_model(workspace, request)
+    before, after = (workspace.models.get(f"{name}@{path_number(request, part, 'version')}") for part in ("before", "after"))
+    found = find_diffs(
+        before,
+        after,
+        runs=workspace.runs,
+        datasets=workspace.datasets,
+        bucket=workspace.store.bucket,
+        repository=workspace.project.folder,
+    )
+    sections = [("code", found.code), ("data", found.data), ("model", found.model)]
+    sections.append(("package", compare_packages(before.manifest, after.manifest)))
+    return Page(
+        "diff.html",
+        f"From {before.ref} to {after.ref}",
+        "models",
+        {"before": before, "after": after, "sections": sections},
+        (f"tidegate model diff {before.ref} {after.ref}",),
+    )
+
+
+def _signing(workspace: Workspace, policy: ModelPolicy | None, version: ModelVersion) -> Signing:
+    signatures = find_signatures(workspace.store.bucket, version)
+    keys = sorted({signature.key_id for signature in signatures})
+    asked = sorted({*policy.serving.signed_by, *policy.release.signed_by}) if policy else []
+    if not asked:
+        return Signing(keys, asked, "", "")
+    try:
+        signer = require_signature(signatures, version, read_trusted_keys(asked, workspace.project.folder))
+    except TidegateError as error:
+        return Signing(keys, asked, "", f"{error.what}: {error.why}")
+    return Signing(keys, asked, signer.name, "")
 
 
 def show_receipt(workspace: Workspace, request: Request) -> Page:
@@ -99,8 +181,17 @@ def show_receipt(workspace: Workspace, request: Request) -> Page:
     digest = path_digest(request, "receipt", "receipt")
     receipt = workspace.release.receipt(name, digest)
     report = read_report(workspace.store.bucket, name, digest)
-    values: dict[str, Any] = {"name": name, "receipt": receipt, "digest": digest, "report": report}
-    return Page("receipt.html", f"Gate report of {name}@{receipt.candidate}", "models", values)
+    asked = find_asked(workspace, name, receipt.candidate)
+    values: dict[str, Any] = {
+        "name": name,
+        "receipt": receipt,
+        "digest": digest,
+        "report": report,
+        "asked": asked if asked and asked.receipt == digest else None,
+        "visitor": visitor_of(workspace, request),
+    }
+    commands = (f"tidegate gate report {short(digest)}",)
+    return Page("receipt.html", f"Gate report of {name}@{receipt.candidate}", "models", values, commands)
 
 
 def report_page(workspace: Workspace, request: Request) -> Response:

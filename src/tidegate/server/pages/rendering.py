@@ -14,6 +14,9 @@ from markupsafe import Markup
 from tidegate.clock import DAY, HOUR, MINUTE, SECOND, format_time
 from tidegate.digest import short
 
+SHARES, LATENCY = ("errors", "disagreement"), "latency_p99_ms"
+"""Conditions of a rollout that are shares of rows, and the one that is a time in milliseconds."""
+
 
 class Page(NamedTuple):
     """What a page shows: a template of ``templates/``, its title, and its values. ``area`` is the entry of the menu it belongs to."""
@@ -22,6 +25,8 @@ class Page(NamedTuple):
     title: str
     area: str
     values: dict[str, Any]
+    commands: tuple[str, ...] = ()
+    """What says the same in a terminal."""
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -33,6 +38,26 @@ def number(value: float | None, digits: int = 4) -> str:
     if value == int(value):
         return f"{int(value):,}".replace("-", "−")
     return f"{value:.{digits}g}".replace("-", "−", 1)
+
+
+def amount(value: float | None, name: str) -> str:
+    """A number of a rollout's condition in the unit that this has."""
+    if value is None:
+        return "?"
+    return f"{number(100 * value, 3)} %" if name in SHARES else f"{number(value, 3)} ms" if name == LATENCY else number(value, 3)
+
+
+def markdown(text: str) -> Markup:
+    """Markdown that anybody may have written: its HTML is shown as text, pictures are left as links, headings go below the page's own."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    tokens = parser.parse(text)
+    for token in tokens:
+        token.attrs.pop("style", None)  # the page's policy allows none
+        if token.type in {"heading_open", "heading_close"}:
+            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - the parser escapes whatever is no Markdown
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -134,7 +159,10 @@ def environment(**values: Any) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
+    filters: dict[str, Any] = made.filters
+    filters.update(
+        amount=amount,
+        markdown=markdown,
         number=number,
         signed=signed,
         bytes=size,

@@ -14,6 +14,7 @@ from tidegate.records.deployment import Deployment
 from tidegate.records.rollout import RolloutPolicy
 from tidegate.serving.deploy.documents import dump, header
 from tidegate.serving.deploy.objects import (
+    ALIAS,
     autoscaler,
     disruption_budget,
     network_policy,
@@ -75,8 +76,7 @@ def objects(deployment: Deployment) -> list[dict[str, Any]]:
         _rollout(deployment, stable, candidate),
         *template,
         service(deployment),
-        service(deployment, stable),
-        service(deployment, candidate),
+        *(_alias(deployment, name) for name in (stable, candidate)),
         disruption_budget(deployment),
         network_policy(deployment),
         *autoscaler(deployment, "Rollout", _API),
@@ -107,6 +107,13 @@ def _rollout(deployment: Deployment, stable: str, candidate: str) -> dict[str, A
             "template": pod_template(deployment, version, pinned=deployment.candidate is not None),
         },
     }
+
+
+def _alias(deployment: Deployment, name: str) -> dict[str, Any]:
+    """A Service whose pods Argo picks among those of the deployment's own."""
+    found = service(deployment, name)
+    found["metadata"]["labels"][ALIAS] = "true"
+    return found
 
 
 def _routed(deployment: Deployment, stable: str, candidate: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from tidegate.errors import UsageError
 from tidegate.records.deployment import Deployment
 from tidegate.serving.deploy.documents import dump, header
-from tidegate.serving.deploy.pod import GRACE_SECONDS, PORT, PROJECT, SCRATCH, THREADS, USER, arguments, released
+from tidegate.serving.deploy.pod import GRACE_SECONDS, GRPC_PORT, PORT, PROJECT, SCRATCH, THREADS, USER, arguments, released
 
 _READY = f"import urllib.request as web; web.urlopen('http://127.0.0.1:{PORT}/v2/health/ready', timeout=2)"
 
@@ -52,7 +52,7 @@ def _service(deployment: Deployment) -> dict[str, Any]:
         "environment": {**THREADS, "HOME": "/tmp"},  # noqa: S108 - inside the container
         **credentials,
         "labels": released(deployment, deployment.champion),
-        "ports": [f"127.0.0.1:{PORT}:{PORT}"],
+        "ports": [f"127.0.0.1:{port}:{port}" for port in (PORT, *([GRPC_PORT] if deployment.grpc else []))],
         "read_only": True,
         "tmpfs": ["/tmp"],  # noqa: S108 - inside the container
         "volumes": volumes,

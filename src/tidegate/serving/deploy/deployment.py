@@ -41,6 +41,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: the deployment's name and ``-bucket``."""
     replicas: int = 2
     max_replicas: int = 0
+    grpc: bool = False
     namespace: str = ""
     monitor: bool = False
     gateway: str = ""
@@ -109,6 +110,7 @@ def make_deployment(
         memory_mib=-(-(BASE_MIB + _PER_BYTE * size // 2**20) // _STEP_MIB) * _STEP_MIB,
         replicas=wanted.replicas,
         max_replicas=wanted.max_replicas if wanted.max_replicas > wanted.replicas else 0,
+        grpc=wanted.grpc,
         namespace=wanted.namespace,
         monitor=wanted.monitor,
         gateway=wanted.gateway,
@@ -119,11 +121,15 @@ def make_deployment(
 
 
 def dns_label(name: str) -> str:
-    """A model's name as a DNS label of at most 45 characters, so that suffixes fit. Names that would become the same stay apart."""
+    """A model's name as a DNS label of at most 45 characters, so that suffixes fit. Names that would become the same stay apart.
+
+    It begins with a letter: a Service is called so.
+    """
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if plain == name and len(name) <= 45:
+    if plain == name and len(name) <= 45 and name[0].isalpha():
         return name
-    return f"{plain[:36].rstrip('-')}-{digests.of_bytes(name.encode())[:8]}"
+    begun = plain if plain[:1].isalpha() else f"m-{plain}"
+    return f"{begun[:36].rstrip('-')}-{digests.of_bytes(name.encode())[:8]}"
 
 
 def _check_candidate(wanted: Wanted, candidate: ModelVersion | None, plan: RolloutPolicy) -> None:

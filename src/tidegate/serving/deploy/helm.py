@@ -19,7 +19,7 @@ from tidegate.serving.deploy.kubernetes import objects
 
 CHART_VERSION = "0.1.0"
 _TEXTS = ("image", "bucket", "secret", "gateway", "hostname")
-_MARKED = re.compile(r"mark-([a-zA-Z]+)-mark")
+_MARKED = re.compile(r"<mark:([a-zA-Z]+)>")  # no name of a user has such characters
 _REPLICAS, _MOST, _MEMORY = 990_001, 990_002, 990_003  # numbers that stand for values: they are found again in the text
 _NUMBERS = {str(_REPLICAS): "replicas", str(_MOST): "maxReplicas", str(_MEMORY): "memoryMiB"}
 _ON_DEMAND = {"HorizontalPodAutoscaler": "maxReplicas", "HTTPRoute": "gateway", "ServiceMonitor": "monitor"}
@@ -98,7 +98,7 @@ def _schema() -> dict[str, Any]:
 def _templates(deployment: Deployment) -> dict[str, str]:
     marked = msgspec.structs.replace(
         deployment,
-        **{name: f"mark-{name}-mark" for name in _TEXTS},
+        **{name: f"<mark:{name}>" for name in _TEXTS},
         replicas=_REPLICAS,
         max_replicas=_MOST,
         memory_mib=_MEMORY,
@@ -128,5 +128,5 @@ def _expressions(text: str) -> str:
     literal = re.sub(r"\{\{|\}\}", lambda braces: '{{ "' + braces[0] + '" }}', text)
     named = _MARKED.sub(r"{{ .Values.\1 | quote }}", literal)
     for number, name in _NUMBERS.items():
-        named = named.replace(number, f"{{{{ .Values.{name} }}}}")
+        named = re.sub(rf"\b{number}(?=\b|Mi\b)", f"{{{{ .Values.{name} }}}}", named)
     return named

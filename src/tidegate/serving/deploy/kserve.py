@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tidegate.errors import UsageError
 from tidegate.records.deployment import Deployment
 from tidegate.serving.deploy.documents import dump, header
-from tidegate.serving.deploy.objects import project_files, require_bucket, require_share
+from tidegate.serving.deploy.objects import disruption_budget, network_policy, project_files, require_bucket, require_share
 from tidegate.serving.deploy.pod import PORT, container, labels, metadata, pod, released
 from tidegate.serving.rollout.weights import kserve_patch
 
@@ -29,9 +30,18 @@ class KserveTarget:
     def render(self, deployment: Deployment) -> dict[str, str]:
         require_bucket(deployment)
         require_share(deployment)
-        return {
-            f"{deployment.name}.yaml": header(deployment, self.name) + dump([project_files(deployment), _service(deployment)])
-        }
+        around: list[dict[str, Any]] = []
+        if not deployment.candidate:  # with Knative, proxies of its own stand before the pods
+            around = [disruption_budget(deployment), network_policy(deployment)]
+        elif deployment.grpc:
+            raise UsageError(
+                "bad-option",
+                "with a candidate a pod of KServe has one port",
+                why="Knative shares requests, and knows one port of a container",
+                fix="leave --grpc out, or --target argo",
+            )
+        objects = [project_files(deployment), _service(deployment), *around]
+        return {f"{deployment.name}.yaml": header(deployment, self.name) + dump(objects)}
 
     def apply(self, deployment: Deployment, folder: str) -> str:
         return f"kubectl apply -f {folder}/{deployment.name}.yaml"
@@ -41,7 +51,7 @@ def _service(deployment: Deployment) -> dict[str, Any]:
     version = deployment.candidate or deployment.champion
     serverless = deployment.candidate is not None
     one = container(deployment, _CONTAINER, pinned=deployment.candidate)
-    one["ports"] = [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}]
+    one["ports"][0]["name"] = "http1"
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         one[probe]["httpGet"]["port"] = PORT
     spec = pod(deployment, one)

@@ -6,11 +6,13 @@ from typing import Any
 
 from tidegate.errors import UsageError
 from tidegate.records.deployment import Deployment
-from tidegate.serving.deploy.pod import PORT, labels, metadata
+from tidegate.serving.deploy.pod import GRPC_PORT, PORT, labels, metadata
 from tidegate.serving.rollout.weights import gateway_patch
 
 Object = dict[str, Any]
 _BUSY_PERCENT = 70
+ALIAS = "tidegate.dev/alias"
+"""Label of a Service whose pods have another Service as well."""
 
 
 def require_bucket(deployment: Deployment) -> None:
@@ -23,6 +25,8 @@ def require_bucket(deployment: Deployment) -> None:
         raise UsageError(
             "bucket-needed",
             "the store of this project is a folder, which no other host can reach",
+            why="the pods follow one pointer and write one prediction log; a model inside the image (tidegate build image) does neither: "
+            "nothing would be monitored, and a rollback would not reach it",
             fix="--bucket s3://name/prefix, or the setting bucket; docs/how-to/use-an-s3-bucket.md",
         )
 
@@ -45,14 +49,16 @@ def project_files(deployment: Deployment) -> Object:
 
 def service(deployment: Deployment, name: str = "", track: str = "") -> Object:
     """A Service for the pods, or for those of one track."""
+    ports: list[Object] = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    if deployment.grpc:
+        ports.append(
+            {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP", "appProtocol": "kubernetes.io/h2c"}
+        )
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(deployment, name),
-        "spec": {
-            "selector": labels(deployment, track),
-            "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
-        },
+        "spec": {"selector": labels(deployment, track), "ports": ports},
     }
 
 
@@ -84,7 +90,7 @@ def autoscaler(deployment: Deployment, kind: str = "Deployment", version: str = 
 
 
 def network_policy(deployment: Deployment) -> Object:
-    """In: the serving port alone. Out: names (53) and the bucket (443)."""
+    """In: the serving ports alone. Out: names (53) and the bucket (443)."""
     names = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -93,18 +99,20 @@ def network_policy(deployment: Deployment) -> Object:
         "spec": {
             "podSelector": {"matchLabels": labels(deployment)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
+            "ingress": [
+                {"ports": [{"protocol": "TCP", "port": port} for port in (PORT, *([GRPC_PORT] if deployment.grpc else []))]}
+            ],
             "egress": [{"ports": names}, {"ports": [{"protocol": "TCP", "port": 443}]}],
         },
     }
 
 
 def service_monitor(deployment: Deployment) -> list[Object]:
-    """For the Prometheus operator, if the deployment wants one."""
+    """For the Prometheus operator, if the deployment wants one. Services that stand for pods of another one are left out: each pod once."""
     if not deployment.monitor:
         return []
     spec = {
-        "selector": {"matchLabels": labels(deployment)},
+        "selector": {"matchLabels": labels(deployment), "matchExpressions": [{"key": ALIAS, "operator": "DoesNotExist"}]},
         "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
     }
     return [{"apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor", "metadata": metadata(deployment), "spec": spec}]

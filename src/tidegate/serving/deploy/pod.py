@@ -12,11 +12,13 @@ from typing import Any
 from tidegate.records.deployment import Deployment, Pinned
 
 PORT = 8080
+GRPC_PORT = 8001
 USER = 65_532
 PRESTOP_SECONDS = 10
 """Between the removal of a pod from its Service and the signal: whoever has not heard of it still finds it answering."""
-DRAIN_SECONDS = 61
-"""What a server takes at most from the signal to its end: it finishes requests (30 s) and writes its log (30 s)."""
+DRAIN_SECONDS = 78
+"""What a server takes at most from the signal to its end: it finishes requests (30 s), lets go of the pointer and of a rollout (16 s),
+and writes its log (30 s)."""
 GRACE_SECONDS = PRESTOP_SECONDS + DRAIN_SECONDS + 4
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 PROJECT = "/etc/tidegate"
@@ -30,7 +32,12 @@ def arguments(deployment: Deployment, *, pinned: Pinned | None = None) -> list[s
     model = f"{deployment.model}@{pinned.version}" if pinned else deployment.model
     place = ["--bucket", deployment.bucket] if deployment.bucket else []
     address = ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104 - inside the container
-    return ["--project", PROJECT, "serve", model, *address, "--store", SCRATCH, *place]
+    return ["--project", PROJECT, "serve", model, *address, *grpc_arguments(deployment), "--store", SCRATCH, *place]
+
+
+def grpc_arguments(deployment: Deployment) -> list[str]:
+    """What makes a server answer gRPC, where it is wanted."""
+    return ["--grpc-port", str(GRPC_PORT)] if deployment.grpc else []
 
 
 def labels(deployment: Deployment, track: str = "") -> dict[str, str]:
@@ -99,7 +106,10 @@ def container(deployment: Deployment, name: str, *, pinned: Pinned | None = None
         "args": arguments(deployment, pinned=pinned),
         "env": [{"name": key, "value": value} for key, value in {**THREADS, "HOME": "/tmp"}.items()],  # noqa: S108 - inside the container
         "envFrom": [{"secretRef": {"name": deployment.secret}}],
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": "http", "containerPort": PORT, "protocol": "TCP"},
+            *([{"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"}] if deployment.grpc else []),
+        ],
         "resources": {"requests": {"cpu": "1", "memory": memory}, "limits": {"memory": memory}},
         "securityContext": {
             "allowPrivilegeEscalation": False,

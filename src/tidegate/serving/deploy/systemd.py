@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.errors import UsageError
 from tidegate.records.deployment import Deployment
 from tidegate.serving.deploy.documents import header
-from tidegate.serving.deploy.pod import DRAIN_SECONDS, PORT, THREADS
+from tidegate.serving.deploy.pod import DRAIN_SECONDS, PORT, THREADS, grpc_arguments
 
 _HARDENED = (
     "NoNewPrivileges=yes",
@@ -36,6 +36,7 @@ _HARDENED = (
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
     "SystemCallFilter=~@privileged @resources",
+    "SystemCallErrorNumber=EPERM",  # a library that asks for a processor of its own is told no, not killed
     "UMask=0077",
 )
 
@@ -74,10 +75,8 @@ def _text(deployment: Deployment) -> str:
     state = f"/var/lib/{_unit(deployment)}"
     place = f"--bucket {deployment.bucket}" if deployment.bucket else ""
     store = state if deployment.bucket else deployment.store
-    command = (
-        f"/opt/tidegate/bin/tidegate --project /etc/{_place(deployment)} serve {deployment.model}"
-        f" --host 127.0.0.1 --port {PORT} --store {store} {place}"
-    )
+    address = " ".join(["--host 127.0.0.1", f"--port {PORT}", *grpc_arguments(deployment)])
+    command = f"/opt/tidegate/bin/tidegate --project /etc/{_place(deployment)} serve {deployment.model} {address} --store {store} {place}"
     owned = (
         [f"StateDirectory={_unit(deployment)}", "StateDirectoryMode=0700"] if deployment.bucket else [f"ReadWritePaths={store}"]
     )

@@ -18,7 +18,7 @@ from tidegate.errors import TidegateError, UsageError
 from tidegate.frames import Columns
 from tidegate.records.model import ModelVersion, Signature
 from tidegate.serving.protocols.port import JSON, Encoded, Headers, content_type, told, wrong_content_type
-from tidegate.serving.protocols.request import Request, rows_of
+from tidegate.serving.protocols.request import Request, check_rows, rows_of
 from tidegate.serving.protocols.table import (
     as_csv,
     checked_parameters,
@@ -53,7 +53,7 @@ class InvocationsProtocol:
         if kind in _JSON:
             document = parsed(body)
             parameters = checked_parameters(document.pop("params", None))
-            columns = _columns(document, signature)
+            columns = _columns(document, signature, max_rows)
         elif kind == _CSV:
             columns = from_csv(body, signature, header=_header(headers), max_rows=max_rows)
         elif kind in _PARQUET:
@@ -76,7 +76,7 @@ class InvocationsProtocol:
         return orjson.dumps({"error_code": code, "message": told(error)})
 
 
-def _columns(document: dict[str, Any], signature: Signature) -> Columns:
+def _columns(document: dict[str, Any], signature: Signature, max_rows: int) -> Columns:
     if len(document) != 1 or (form := next(iter(document))) not in _FORMS:
         raise UsageError(
             "bad-request",
@@ -88,16 +88,17 @@ def _columns(document: dict[str, Any], signature: Signature) -> Columns:
     if form == "dataframe_split":
         if not isinstance(given, dict) or not isinstance(given.get("columns"), list) or not isinstance(given.get("data"), list):
             raise UsageError("bad-request", "dataframe_split has no columns and data", fix="send what pandas' to_dict gives")
+        check_rows(len(given["data"]), max_rows)
         return from_table([str(name) for name in given["columns"]], given["data"], signature, form)
     if form == "dataframe_records" and not (isinstance(given, list) and given and isinstance(given[0], dict)):
         raise UsageError("bad-request", "dataframe_records is no list of objects", fix="send an object for each row")
-    if form == "dataframe_records" and len(signature.inputs) == 1 and len(given[0]) > 1:
+    if form == "dataframe_records" and len(signature.inputs) == 1 and len(given) <= max_rows and len(given[0]) > 1:
         names = list(given[0])
         if all(isinstance(row, dict) and list(row) == names for row in given):
             return from_table(names, [list(row.values()) for row in given], signature, form)
     if isinstance(given, dict):
-        return from_columns(given, signature, form)
-    return from_rows(given, signature, form)
+        return from_columns(given, signature, form, max_rows)
+    return from_rows(given, signature, form, max_rows)
 
 
 def _header(headers: Headers) -> bool | None:

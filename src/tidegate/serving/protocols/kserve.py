@@ -41,7 +41,7 @@ class KserveProtocol:
         if odd := document.keys() - {"instances", "parameters", "signature_name"}:
             raise UsageError("bad-request", f"the body has {min(odd)[:100]!r}, which nobody reads", fix="leave it out")
         parameters = checked_parameters(document.get("parameters"))
-        columns = from_rows(document["instances"], signature, "instances")
+        columns = from_rows(document["instances"], signature, "instances", max_rows)
         return table_request(columns, rows_of(columns, max_rows), parameters, event_time(parameters, headers))
 
     def encode(self, version: ModelVersion, request: Request, outputs: Columns, ids: list[str]) -> Encoded:  # noqa: ARG002 - the port's

@@ -17,12 +17,14 @@ from tidegate.models.signature import names_error
 from tidegate.records.model import ModelVersion, Signature, Tensor
 from tidegate.records.names import nearest
 from tidegate.serving.protocols.port import JSON, Encoded, Headers, told, wrong_content_type
-from tidegate.serving.protocols.request import Request, read_event_time, rows_of
+from tidegate.serving.protocols.request import Request, check_rows, read_event_time, rows_of
 from tidegate.serving.protocols.tensors import DATATYPES, bad_bytes, from_bytes, from_json, to_bytes
 
 EXTENSIONS = ["binary_tensor_data", "model_repository"]
 
 _LENGTH = b"inference-header-content-length"
+_LARGE = 100_000
+"""Bytes of JSON from which it pays to count rows before they are read."""
 _Scalar = str | int | float | bool
 
 
@@ -61,6 +63,9 @@ class OipProtocol:
         if length is None:
             _check_type(headers)
             request = _parsed(body)
+            if len(body) > _LARGE:
+                for tensor in request.inputs:
+                    check_rows(tensor.shape[0] if tensor.shape else 0, max_rows)
             columns = _columns(request.inputs, signature, {})
         else:
             head, rest = _split(memoryview(body), length)
@@ -183,7 +188,9 @@ def _wanted(request: _Request, signature: Signature) -> tuple[list[str], frozens
     known = [tensor.name for tensor in signature.outputs]
     for output in request.outputs:
         if output.name not in known:
-            raise BadInputError("unknown-output", f"the model has no output {output.name!r}", fix=nearest(output.name, known))
+            raise BadInputError(
+                "unknown-output", f"the model has no output {output.name[:200]!r}", fix=nearest(output.name, known)
+            )
         if odd := {"classification", "shared_memory_region"} & output.parameters.keys():
             raise UsageError("bad-request", f"the output parameter {min(odd)!r} is not served", fix="leave it out")
     binary = {output.name for output in request.outputs if output.parameters.get("binary_data", everything) is True}

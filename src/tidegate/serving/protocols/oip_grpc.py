@@ -148,7 +148,9 @@ def decode(message: Any, signature: Signature, max_rows: int, headers: Mapping[s
     known = [tensor.name for tensor in signature.outputs]
     for output in message.outputs:
         if output.name not in known:
-            raise BadInputError("unknown-output", f"the model has no output {output.name!r}", fix=nearest(output.name, known))
+            raise BadInputError(
+                "unknown-output", f"the model has no output {output.name[:200]!r}", fix=nearest(output.name, known)
+            )
     parameters = {name: _value(value) for name, value in message.parameters.items()}
     wanted = [output.name for output in message.outputs]
     at = read_event_time(parameters.get("event_time"))

@@ -15,6 +15,8 @@ Headers = Mapping[bytes, bytes]
 
 JSON = (b"content-type", b"application/json")
 
+_LONGEST = 400
+
 
 class Encoded(NamedTuple):
     """An answer's body, and its headers but for the length."""
@@ -50,8 +52,9 @@ class HttpProtocol(Protocol):
 
 
 def told(error: TidegateError) -> str:
-    """An error's texts in one, with its code at the end."""
-    return f"{'. '.join(part for part in (error.what, error.why, error.fix) if part)} [{error.code}]"
+    """An error's texts in one, with its code at the end. Each is cut where it is long: gRPC's clients drop an error of 16 KB."""
+    parts = [part if len(part) <= _LONGEST else f"{part[:_LONGEST]}..." for part in (error.what, error.why, error.fix) if part]
+    return f"{'. '.join(parts)} [{error.code}]"
 
 
 def content_type(headers: Headers) -> bytes:

@@ -56,10 +56,19 @@ def rows_of(columns: Columns, max_rows: int) -> int:
         BadInputError: more than are allowed.
     """
     rows = len(next(iter(columns.values()))) if columns else 0
+    check_rows(rows, max_rows)
+    return rows
+
+
+def check_rows(rows: int, max_rows: int) -> None:
+    """Refuses too many rows, best before anything is done for each of them.
+
+    Raises:
+        BadInputError: more than are allowed.
+    """
     if rows > max_rows:
         raise BadInputError(
             "too-many-rows",
             f"the request has {rows} rows, {max_rows} are allowed",
             fix="send several requests, or raise serving.max_rows",
         )
-    return rows

@@ -10,9 +10,11 @@ import json
 import re
 import tempfile
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import numpy as np
 import orjson
@@ -24,10 +26,14 @@ from tidegate.frames import Columns
 from tidegate.models.signature import names_error
 from tidegate.records.model import ModelVersion, Signature, Tensor
 from tidegate.serving.protocols.port import Headers
-from tidegate.serving.protocols.request import Request, read_event_time
+from tidegate.serving.protocols.request import Request, check_rows, read_event_time
 from tidegate.serving.protocols.tensors import from_cells
 
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|nan|inf(inity)?)\s*|\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|nan|inf(inity)?)\s*|\s*", re.IGNORECASE)
+_PARQUET_MEMORY = "256MB"
+_PARQUET_BYTES = 64 * 1024 * 1024
+_SIZED = frozenset({"varchar", "blob", "bit"})
+_NESTED = frozenset({"list", "array", "struct", "map", "union"})
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -42,6 +48,7 @@ def parsed(body: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         try:
             found = json.loads(body) if b"NaN" in body or b"Infinity" in body else None
+            json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text, whatever Python says
         except (ValueError, RecursionError):
             found = None
         if found is None:
@@ -76,15 +83,16 @@ def checked_parameters(parameters: Any) -> dict[str, Any]:
     return parameters
 
 
-def from_rows(rows: Any, signature: Signature, what: str) -> Columns:
+def from_rows(rows: Any, signature: Signature, what: str, max_rows: int) -> Columns:
     """Columns of a list of rows: objects by name, lists in the signature's order, or bare values where the model takes just one.
 
     Raises:
         UsageError: it is no list of rows.
-        BadInputError: the rows do not fit the signature.
+        BadInputError: the rows do not fit the signature, or are too many.
     """
     if not isinstance(rows, list) or not rows:
         raise UsageError("bad-request", f"{what} is no list of rows", fix="send one row or more")
+    check_rows(len(rows), max_rows)
     tensors = signature.inputs
     if isinstance(rows[0], dict):
         names = set(signature.input_names)
@@ -108,18 +116,19 @@ def from_rows(rows: Any, signature: Signature, what: str) -> Columns:
     return {tensor.name: from_cells([row[place] for row in rows], tensor) for place, tensor in enumerate(tensors)}
 
 
-def from_columns(given: dict[str, Any], signature: Signature, what: str) -> Columns:
+def from_columns(given: dict[str, Any], signature: Signature, what: str, max_rows: int) -> Columns:
     """Columns of an object of lists.
 
     Raises:
         UsageError: a value is no list.
-        BadInputError: the columns do not fit the signature, or have not the same rows.
+        BadInputError: the columns do not fit the signature, have not the same rows, or too many.
     """
     if len(given) != len(signature.inputs) or any(name not in given for name in signature.input_names):
         raise names_error(signature.input_names, list(given))
     for name, values in given.items():
         if not isinstance(values, list) or not values:
             raise UsageError("bad-request", f"{what}.{name[:100]} is no list of values", fix="send a value for each row")
+        check_rows(len(values), max_rows)
     columns = {tensor.name: from_cells(given[tensor.name], tensor) for tensor in signature.inputs}
     return _even(columns)
 
@@ -154,13 +163,12 @@ def from_csv(body: bytes, signature: Signature, *, header: bool | None, max_rows
         BadInputError: the columns do not fit the signature, or there are too many rows.
     """
     try:
-        lines = [line for line in csv.reader(io.StringIO(str(body, "utf-8-sig"), newline=""), strict=True) if line]
+        reader = csv.reader(io.StringIO(str(body, "utf-8-sig"), newline=""), strict=True)
+        lines = list(islice((line for line in reader if line), max_rows + 2))
     except (csv.Error, UnicodeDecodeError) as error:
         raise UsageError("bad-csv", f"the body is no CSV: {error}", fix="separate by commas, quote texts, write UTF-8") from None
     if len(lines) > max_rows + 1:
-        raise BadInputError(
-            "too-many-rows", f"the request has {len(lines)} lines, {max_rows} rows are allowed", fix="send several requests"
-        )
+        raise BadInputError("too-many-rows", f"the request has more than {max_rows} rows", fix="send several requests")
     kinds = [tensor for tensor in signature.inputs for _ in range(tensor.shape[1])]
     headed = _has_header(lines[0], kinds) if header is None and lines else bool(header)
     names = lines[0] if headed and lines else [tensor.name for tensor in kinds]
@@ -185,32 +193,69 @@ def from_parquet(body: bytes, signature: Signature, max_rows: int) -> Columns:
     """Columns of a Parquet file.
 
     Raises:
-        BadInputError: it is none, its columns do not fit the signature, or it has too many rows.
+        BadInputError: it is none, or its columns do not fit the signature.
+        UsageError: what it holds is too large.
     """
     with tempfile.TemporaryDirectory(prefix="tidegate-") as folder, frames.connect() as con:
         path = Path(folder, "body.parquet")
         path.write_bytes(body)
         try:
+            con.execute(f"SET memory_limit = '{_PARQUET_MEMORY}'")
             relation = frames.relation(con, path)
-            names = set(relation.columns)
-            if names != set(signature.input_names) and len(signature.inputs) > 1:
-                raise names_error(signature.input_names, relation.columns)  # noqa: TRY301 - told as it is
-            found = frames.to_columns(relation.limit(max_rows + 1))
+            _check_columns(relation, signature)
+            rows = relation.limit(max_rows + 1)
+            _check_size(rows)
+            found = frames.to_columns(rows)
+        except (duckdb.Error, RuntimeError) as error:  # RuntimeError: a name or a text in it is no UTF-8
+            why = str(error).split("\n")[0][:200]
+            raise BadInputError("bad-parquet", "the body is no Parquet file that can be read", why=why) from None
         except TidegateError as error:
-            if error.code in {"unknown-feature", "missing-feature", "repeated-feature"}:
+            if error.code not in {"unreadable-file", "empty-file"}:
                 raise
             raise BadInputError(
                 "bad-parquet", "the body is no Parquet file that can be read", fix="check what wrote it"
             ) from None
-        except Exception as error:
-            if type(error).__module__.startswith(("duckdb", "_duckdb")):
-                why = str(error).split("\n")[0][:200]
-                raise BadInputError("bad-parquet", "the body is no Parquet file that can be read", why=why) from None
-            raise
-    plain = {name: frames.plain(values).tolist() for name, values in found.items()}
+    plain = {name: _plain(frames.plain(values)) for name, values in found.items()}
     if len(signature.inputs) == 1 and set(plain) != {signature.inputs[0].name}:
         return from_table(list(plain), [list(row) for row in zip(*plain.values(), strict=True)], signature, "the file")
-    return from_columns(plain, signature, "the file")
+    return from_columns(plain, signature, "the file", max_rows)
+
+
+def _check_columns(relation: frames.Relation, signature: Signature) -> None:
+    """Refuses columns that the model has no input for, before any of them is read."""
+    if len(signature.inputs) > 1 and set(relation.columns) != set(signature.input_names):
+        raise names_error(signature.input_names, relation.columns)
+    width = signature.inputs[0].shape[1]
+    if len(signature.inputs) == 1 and len(relation.columns) not in {1, width}:
+        raise BadInputError(
+            "wrong-shape", f"the file has {len(relation.columns)} columns, the model takes {width}", fix="send those"
+        )
+    for name, kind in zip(relation.columns, relation.types, strict=True):
+        if kind.id in _NESTED and not _holds_numbers(kind):
+            raise BadInputError(
+                "wrong-type", f"the column {name[:100]!r} is {str(kind)[:60]}", fix="send plain values, or lists of numbers"
+            )
+
+
+def _holds_numbers(kind: Any) -> bool:
+    return kind.id in {"list", "array"} and kind.children[0][1].id not in _SIZED | _NESTED
+
+
+def _check_size(rows: frames.Relation) -> None:
+    """Refuses what would not fit into memory: a kilobyte of Parquet can hold a text a million times."""
+    sizes = [
+        f"coalesce(sum({'strlen' if kind.id in _SIZED else '8 * len'}({frames.quote(name)}{'' if kind.id != 'blob' else '::VARCHAR'})), 0)"
+        for name, kind in zip(rows.columns, rows.types, strict=True)
+        if kind.id in {"list", "array"} | _SIZED
+    ]
+    if sizes and int(rows.aggregate(" + ".join(sizes)).fetchall()[0][0]) > _PARQUET_BYTES:
+        raise UsageError(
+            "body-too-large", f"the file holds more than {_PARQUET_BYTES} bytes of text", fix="send several requests"
+        )
+
+
+def _plain(values: NDArray[Any]) -> list[Any]:
+    return [value.tolist() if isinstance(value, np.ndarray) else value for value in values.tolist()]
 
 
 def predictions(version: ModelVersion, outputs: Columns) -> list[Any]:

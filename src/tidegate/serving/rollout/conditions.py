@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import log
 from typing import NamedTuple
 
 import numpy as np
 
-from tidegate.records.rollout import Answer, Condition, RolloutPolicy
+from tidegate.records.rollout import HARM_METRICS, Answer, Condition, RolloutPolicy, Split
 from tidegate.serving.rollout.evidence import Evidence
 from tidegate.serving.rollout.losses import RowLoss, decided, row_loss
 from tidegate.stats.estimate import UNKNOWN, Estimate, Floats
@@ -48,6 +50,17 @@ def examine(evidence: Evidence, plan: RolloutPolicy, task: str) -> list[Conditio
     return found
 
 
+def watched(plan: RolloutPolicy, task: str) -> str:
+    """What the looks go by, in words; and where they do not see whether answers are right, that."""
+    disagreement = ["disagreement"] if has_disagreement(plan, task) else []
+    names = ", ".join(["errors", LATENCY, *disagreement, *plan.harm])
+    if plan.harm:
+        return names
+    if HARM_METRICS.get(task):
+        return f"{names}. Labels are not looked at: no harm is declared"
+    return f"{names}. Nothing says whether its answers are right: no metric of harm is known for the task {task!r}"
+
+
 def allowed(plan: RolloutPolicy, task: str) -> float:
     """The probability of a false alarm that each condition is allowed, over all looks together."""
     return (1 - plan.confidence) / (3 + has_disagreement(plan, task) + len(plan.harm))
@@ -58,19 +71,24 @@ def has_disagreement(plan: RolloutPolicy, task: str) -> bool:
     return plan.mode != "ab" and (task in {"binary", "multiclass"} or (task == "regression" and plan.disagreement_tolerance > 0))
 
 
-def assignment(evidence: Evidence) -> float:
-    """Logarithm of the evidence that keys did not come to the models by the declared shares.
+def split(evidence: Evidence) -> list[Split]:
+    """How keys came to the two models, share by share.
 
     A key counts once, at the step at which it was first seen: later ones say nothing new about it.
     """
     routed = np.flatnonzero(evidence.first & (evidence.share > 0) & (evidence.share < 1))
     keys = routed[_first_of_each(evidence.point[routed])]
-    total = 0.0
+    found: list[Split] = []
     for share in np.unique(evidence.share[keys]).tolist():
         at = keys[evidence.share[keys] == share]
-        assigned = int(np.count_nonzero(evidence.assigned[at]))
-        total += assignment_evidence([assigned, at.size - assigned], [share, 1 - share])
-    return total
+        found.append(Split(share=share, keys=at.size, candidate=int(np.count_nonzero(evidence.assigned[at]))))
+    return found
+
+
+def imbalance(splits: Sequence[Split], alpha: float) -> float:
+    """The evidence that keys did not come by the declared shares, as a part of what makes it certain but for a chance of ``alpha``."""
+    odds = sum(assignment_evidence([each.candidate, each.keys - each.candidate], [each.share, 1 - each.share]) for each in splits)
+    return odds / -log(alpha)
 
 
 def labelled(evidence: Evidence) -> int:

@@ -24,10 +24,12 @@ from tidegate.serving.rollout.decide import decide, interval
 from tidegate.serving.rollout.evidence import Evidence, read_evidence
 from tidegate.serving.rollout.live import plan_of
 from tidegate.serving.rollout.looks import write_look
-from tidegate.serving.rollout.router import check_inputs
+from tidegate.serving.rollout.router import check_answers, check_inputs
 from tidegate.store.ports import Bucket
 
 _FINISHED: Outcome = "completed"
+_MOST_ROWS = 4_000_000
+"""How many rows may be looked at for a picture, each part counted as all."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Controller:
         """Begins a rollout by the model's plan: from now on the version may get live requests.
 
         Raises:
-            UsageError: the plan cannot be followed, or the version takes other inputs than the champion.
+            UsageError: the plan cannot be followed, or the version takes other inputs than the champion, or gives other outputs.
             RefusedError: a rule of promotion forbids it.
             ApprovalMissing: all holds but the approvals.
             ConflictError: another rollout runs, or the version serves already.
@@ -79,6 +81,8 @@ class Controller:
                 read_version(self._bucket, model, number, state.digests[number]) for number in (version, champion.version)
             )
             check_inputs(theirs.manifest.signature, ours.manifest.signature, ours.ref)
+            if policy.rollout.mode != "shadow":
+                check_answers(theirs.manifest.signature, ours.manifest.signature, ours.ref)
         plan = msgspec.structs.replace(policy.rollout, steps=policy.rollout.shares)
         self._release.rollouts.start(model, version, policy=policy, plan=msgspec.to_builtins(plan))
         if plan.steps[0]:
@@ -96,8 +100,9 @@ class Controller:
             return None
         plan = plan_of(rollout)
         champion = self._champion(model)
-        evidence = self._evidence(model, rollout, plan, champion)
-        look = decide(model, rollout, plan, evidence, task=champion.manifest.task, now=self._clock.now())
+        now = self._clock.now()
+        evidence = self._evidence(model, rollout, plan, champion, now)
+        look = decide(model, rollout, plan, evidence, task=champion.manifest.task, now=now)
         return RolloutPlan(rollout, look, _event(rollout, plan, look))
 
     def apply(self, plan: RolloutPlan, *, policy: ModelPolicy) -> LedgerEntry | None:
@@ -131,7 +136,9 @@ class Controller:
             if error.code not in {"rollout-moved", "no-rollout"}:
                 raise
         except RefusedError as error:
-            return msgspec.structs.replace(plan.look, action="continue", sentence=f"it may not grow: {error.what}")
+            look = msgspec.structs.replace(plan.look, action="continue", sentence=f"it may not grow: {error.what}")
+            write_look(self._bucket, look)  # whoever shifts traffic by it must not grow either
+            return look
         return plan.look
 
     def stop(self, model: str, *, reason: str) -> LedgerEntry:
@@ -152,12 +159,23 @@ class Controller:
         Raises:
             NotFoundError: none runs.
         """
-        rollout = self._running(model)
-        plan, champion = plan_of(rollout), self._champion(model)
-        evidence = self._evidence(model, rollout, plan, champion)
+        champion = self._release.state(model).champion
+        return self.course_of(model, self._running(model), champion, points=points, until=self._clock.now())
+
+    def course_of(self, model: str, rollout: Rollout, champion: Baseline, *, points: int, until: int) -> list[Look]:
+        """The same of any rollout, which stood beside ``champion``, by what was known at ``until`` (microseconds UTC).
+
+        Of very much evidence fewer parts are looked at: whoever waits for a picture should not wait long.
+
+        Raises:
+            IntegrityError: evidence or a package was changed.
+            NotFoundError: the champion's package is gone.
+        """
+        plan, beside = plan_of(rollout), read_version(self._bucket, model, champion.version, champion.digest)
+        evidence = self._evidence(model, rollout, plan, beside, until)
+        points = max(1, min(points, _MOST_ROWS // max(evidence.rows, 1)))
         parts = [evidence.first_rows(round(evidence.rows * part / points)) for part in range(1, points + 1)]
-        now = self._clock.now()
-        return [decide(model, rollout, plan, part, task=champion.manifest.task, now=now) for part in parts]
+        return [decide(model, rollout, plan, part, task=beside.manifest.task, now=until) for part in parts]
 
     def _running(self, model: str) -> Rollout:
         rollout = self._release.rollouts.running(model)
@@ -174,14 +192,14 @@ class Controller:
         champion: Baseline = self._release.state(model).champion
         return read_version(self._bucket, model, champion.version, champion.digest)
 
-    def _evidence(self, model: str, rollout: Rollout, plan: RolloutPolicy, champion: ModelVersion) -> Evidence:
+    def _evidence(self, model: str, rollout: Rollout, plan: RolloutPolicy, champion: ModelVersion, now: int) -> Evidence:
         return read_evidence(
             self._bucket,
             model,
             rollout,
             maturity=parse_duration(plan.label_maturity),
             classes=champion.manifest.classes,
-            now=self._clock.now(),
+            now=now,
         )
 
 

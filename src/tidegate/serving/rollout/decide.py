@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from tidegate.clock import parse_duration
 from tidegate.records.ledger import Rollout
 from tidegate.records.rollout import Action, Answer, Condition, Look, RolloutPolicy
-from tidegate.serving.rollout.conditions import LATENCY, allowed, assignment, examine, labelled
+from tidegate.serving.rollout.conditions import LATENCY, allowed, examine, imbalance, labelled, split
 from tidegate.serving.rollout.evidence import Evidence
 
 _UNITS = {LATENCY: " ms"}
@@ -35,7 +34,9 @@ def decide(model: str, rollout: Rollout, plan: RolloutPolicy, evidence: Evidence
     at_step = evidence.step == rollout.step
     answered = at_step & np.isfinite(evidence.candidate_failed) & (evidence.assigned | (evidence.share == 0))
     rows = int(np.count_nonzero(answered))
-    follows = _follows(rollout, plan, conditions, rows, assignment(evidence), allowed(plan, task), now)
+    splits = split(evidence)
+    uneven = imbalance(splits, allowed(plan, task))
+    follows = _follows(rollout, plan, conditions, rows, uneven, now)
     return Look(
         model=model,
         version=rollout.version,
@@ -51,6 +52,8 @@ def decide(model: str, rollout: Rollout, plan: RolloutPolicy, evidence: Evidence
         rows=rows,
         matured=labelled(evidence),
         dropped=evidence.dropped,
+        splits=splits,
+        imbalance=uneven,
     )
 
 
@@ -71,11 +74,10 @@ def _follows(
     plan: RolloutPolicy,
     conditions: Sequence[Condition],
     rows: int,
-    odds: float,
-    alpha: float,
+    uneven: float,
     now: int,
 ) -> _Follows:
-    if odds >= log(1 / alpha):
+    if uneven >= 1:
         return _Follows(
             "stop",
             "keys did not come to the two models by the declared shares: whatever else is seen compares different people",

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from tidegate.errors import IntegrityError
 from tidegate.frames import Columns
 from tidegate.models.outputs import VALUES
 from tidegate.records.ledger import Rollout
-from tidegate.records.model import Manifest
+from tidegate.records.model import Manifest, Signature
 from tidegate.records.rollout import RolloutPolicy
 from tidegate.serving.handle import Handle
 from tidegate.serving.rollout.assignment import is_assigned, point_of
@@ -47,6 +48,18 @@ def plan_of(rollout: Rollout) -> RolloutPolicy:
 def salt_of(model: str, rollout: Rollout) -> str:
     """What makes the assignments of this rollout independent of every other's; at most 64 bytes tell."""
     return f"{rollout.seq}:{rollout.digest[:16]}:{model}"
+
+
+def check_outputs(signature: Signature, outputs: Columns, rows: int) -> None:
+    """Refuses what is no answer to so many rows.
+
+    Raises:
+        IntegrityError: an output is missing, or has another shape than the signature says.
+    """
+    expected = {tensor.name: (rows, *tensor.shape[1:]) for tensor in signature.outputs}
+    shapes = {name: values.shape for name, values in outputs.items()}
+    if any(shapes.get(name) != shape for name, shape in expected.items()):
+        raise IntegrityError("package-differs", f"it answers {rows} rows with {shapes}", why=f"its signature says {expected}")
 
 
 def values_of(champion: Manifest, answering: Manifest, outputs: Columns) -> Floats:

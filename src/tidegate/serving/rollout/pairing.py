@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from time import monotonic, perf_counter
 from typing import NamedTuple, Protocol
 
@@ -19,12 +20,14 @@ from tidegate.clock import SECOND
 from tidegate.errors import TidegateError
 from tidegate.frames import Columns
 from tidegate.serving.handle import Handle
-from tidegate.serving.rollout.live import Live, values_of
+from tidegate.serving.rollout.live import Live, check_outputs, values_of
 from tidegate.serving.rollout.pairs import NOT_ASKED, Pair
 from tidegate.stats.estimate import Floats
 
 MAX_WAITING_ROWS = 20_000
-MAX_PART_ROWS = 20_000
+MAX_PART_REQUESTS = 20_000
+STOP_SECONDS = 5.0
+"""So long a server that stops goes on asking about what waits; the rest is dropped and counted."""
 _LOOK_SECONDS = 0.05
 _LEAST_FLUSH, _MOST_FLUSH = 1.0, 60.0
 _ROUNDS_OF_AGE = 100
@@ -82,6 +85,7 @@ class Pairing:
         self._since = 0
         self._flushed = monotonic()
         self._stop = threading.Event()
+        self._until = inf
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -91,11 +95,18 @@ class Pairing:
             self._thread.start()
 
     def stop(self) -> None:
-        """Pairs and writes what waits, then ends."""
+        """Pairs what waits, as far as ``STOP_SECONDS`` reach, and writes it; does not wait for a model that never answers."""
+        self._until = monotonic() + STOP_SECONDS
         self._stop.set()
         if self._thread:
-            self._thread.join(timeout=30)
-        self.flush()
+            self._thread.join(timeout=STOP_SECONDS + 1)
+        if self._thread is None or not self._thread.is_alive():
+            self.pair()
+        with self._lock:
+            self.dropped += self._waiting
+            self._waiting = 0
+            self._queue.clear()
+        self._write_made()
 
     def put(self, answered: Answered) -> bool:
         """Queues a request; False if it was dropped."""
@@ -109,14 +120,16 @@ class Pairing:
         return True
 
     def pair(self) -> None:
-        """Asks the other model about everything that waits."""
-        while (answered := self._next()) is not None:
-            self._since = answered.live.rollout.moved_at
-            self._made.append((answered.live.rollout.seq, _paired(answered)))
+        """Asks the other model about everything that waits. Never raises."""
+        while self._pair_next():
+            pass
 
     def flush(self) -> None:
         """Pairs and writes what waits now. Never raises."""
         self.pair()
+        self._write_made()
+
+    def _write_made(self) -> None:
         self._flushed = monotonic()
         made, self._made = self._made, []
         for rollout in sorted({number for number, _ in made}):
@@ -128,16 +141,18 @@ class Pairing:
         try:
             self._write(rollout, pairs, dropped=told - self._told)
         except Exception as error:  # noqa: BLE001 - whatever the bucket does, serving goes on; the rows are counted as dropped
-            with self._lock:
-                self.dropped += rows
-            problem = f"{error.what} [{error.code}]" if isinstance(error, TidegateError) else type(error).__name__
-            if problem != self.problem:
-                _log.warning("the rollout loses rows: %s", problem)
-            self.problem = problem
+            self._lose(rows, f"{error.what} [{error.code}]" if isinstance(error, TidegateError) else type(error).__name__)
         else:
             self.written += rows
             self._told = told
             self.problem = ""
+
+    def _lose(self, rows: int, problem: str) -> None:
+        with self._lock:
+            self.dropped += rows
+        if problem != self.problem:
+            _log.warning("the rollout loses rows: %s", problem)
+        self.problem = problem
 
     def _next(self) -> Answered | None:
         with self._lock:
@@ -149,12 +164,26 @@ class Pairing:
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
-            self.pair()
-            if self._made and (self._due() or sum(len(pair.ids) for _, pair in self._made) >= MAX_PART_ROWS):
-                self.flush()
+            while self._pair_next():  # more may come than a slow model answers: what is known is written all the same
+                self._write_if_due()
+            self._write_if_due()
 
-    def _due(self) -> bool:
-        return monotonic() - self._flushed >= flush_seconds((self._now() - self._since) / SECOND)
+    def _pair_next(self) -> bool:
+        """Pairs a request; False if none waits, or the time is over."""
+        answered = self._next() if monotonic() < self._until else None
+        if answered is None:
+            return False
+        self._since = answered.live.rollout.moved_at
+        try:
+            self._made.append((answered.live.rollout.seq, _paired(answered)))
+        except Exception as error:  # noqa: BLE001 - whatever the answers are, the next request is paired
+            self._lose(len(answered.ids), f"{type(error).__name__} while comparing two answers")
+        return True
+
+    def _write_if_due(self) -> None:
+        age = (self._now() - self._since) / SECOND
+        if self._made and (monotonic() - self._flushed >= flush_seconds(age) or len(self._made) >= MAX_PART_REQUESTS):
+            self._write_made()
 
 
 def _paired(answered: Answered) -> Pair:
@@ -164,9 +193,9 @@ def _paired(answered: Answered) -> Pair:
     champion_failed, candidate_failed, seconds = answered.champion_failed, answered.candidate_failed, answered.seconds
     if live.plan.mode != "ab":
         if np.isnan(candidate_failed):
-            by_candidate, candidate_failed, seconds = _ask(live.candidate, answered.columns)
+            by_candidate, candidate_failed, seconds = _ask(live.candidate, answered.columns, len(answered.ids))
         if np.isnan(champion_failed):
-            by_champion, champion_failed, _ = _ask(champion, answered.columns)
+            by_champion, champion_failed, _ = _ask(champion, answered.columns, len(answered.ids))
     rows = len(answered.ids)
     return Pair(
         answered.ids,
@@ -183,13 +212,14 @@ def _paired(answered: Answered) -> Pair:
     )
 
 
-def _ask(handle: Handle | None, columns: Columns) -> tuple[Columns | None, float, float]:
+def _ask(handle: Handle | None, columns: Columns, rows: int) -> tuple[Columns | None, float, float]:
     """A model's outputs (None: it failed), 1 if it failed, and the seconds that it took."""
     if handle is None:
         return None, 1.0, NOT_ASKED
     start = perf_counter()
     try:
         outputs = handle.predictor.predict(columns)
+        check_outputs(handle.signature, outputs, rows)
     except Exception:  # noqa: BLE001 - whatever it does, it is evidence about this model and nobody's answer
         return None, 1.0, perf_counter() - start
     return outputs, 0.0, perf_counter() - start
@@ -198,4 +228,7 @@ def _ask(handle: Handle | None, columns: Columns) -> tuple[Columns | None, float
 def _values(champion: Handle, answering: Handle | None, outputs: Columns | None, rows: int) -> Floats:
     if outputs is None or answering is None:
         return np.full(rows, np.nan)
-    return values_of(champion.version.manifest, answering.version.manifest, outputs)
+    values = values_of(champion.version.manifest, answering.version.manifest, outputs)
+    if len(values) != rows:
+        raise ValueError
+    return values

@@ -21,10 +21,11 @@ from tidegate.records.ids import new_id
 from tidegate.records.ledger import Rollout
 from tidegate.records.model import Signature
 from tidegate.records.rollout import RolloutPolicy
+from tidegate.serving.admission import OverloadedError
 from tidegate.serving.handle import Handle
 from tidegate.serving.protocols.request import Request
 from tidegate.serving.rollout.analysis import analysis
-from tidegate.serving.rollout.live import Live, plan_of, salt_of
+from tidegate.serving.rollout.live import Live, check_outputs, plan_of, salt_of
 from tidegate.serving.rollout.looks import find_look
 from tidegate.serving.rollout.pairing import Answered, Pairing
 from tidegate.serving.rollout.pairs import NOT_ASKED, write_pairs
@@ -61,7 +62,9 @@ class Router:
         self._model = model
         self._load = load
         self._clock = clock
+        self._problem = ""
         self._retry_at = 0.0
+        self._tried: Rollout | None = None
         self._last: Rollout | None = None
         self._loading: _Loading | None = None
 
@@ -73,10 +76,16 @@ class Router:
         live = self.live
         if rollout is None:
             self.live = self._loading = None
+            self._problem = ""
             return
+        if live is not None and live.rollout.seq != rollout.seq:
+            live = self.live = None  # of a rollout that has ended: it answers nobody while the next candidate is loaded
         self._last = rollout
-        if live is not None and live.rollout == rollout and (live.candidate is not None or monotonic() < self._retry_at):
+        if live is not None and live.rollout == rollout and live.candidate is not None:
             return
+        if self._problem and self._tried == rollout and monotonic() < self._retry_at:
+            return
+        self._tried = rollout
         loading = self._loading
         if loading is None or loading.digest != rollout.digest or (loading.done and loading.handle is None):
             self._loading = loading = _Loading(rollout.digest, partial(self._loaded, rollout, champion))
@@ -90,8 +99,12 @@ class Router:
             return
         if loading.problem:
             self._retry_at = monotonic() + RETRY_SECONDS
-            if live is None or live.problem != loading.problem:
+            if loading.problem != self._problem:
                 _log.warning("%s@%s cannot be rolled out here: %s", self._model, rollout.version, loading.problem)
+        self._problem = loading.problem
+        if loading.away:
+            self.live = None  # the bucket is to blame, and nothing is known about the candidate
+            return
         self.pairing.start()
         self.live = Live(rollout, plan, salt_of(self._model, rollout), loading.handle, loading.problem)
         _log.info("rolling out %s@%s: step %s, share %g", self._model, rollout.version, rollout.step, rollout.share)
@@ -119,12 +132,17 @@ class Router:
         evidence = Answered(live, champion, [], 0, point, point < live.rollout.share, request.columns)
         if evidence.assigned:
             start = perf_counter()
-            outputs = await _outputs_or_none(live.candidate, ask, patience=_patience(live.plan))
-            seconds = perf_counter() - start
-            if outputs is not None and live.candidate is not None:
-                evidence = evidence._replace(by_candidate=outputs, candidate_failed=0.0, seconds=seconds)
+            try:
+                outputs = await _asked(live.candidate, request.rows, ask, patience=_patience(live.plan))
+            except OverloadedError:
+                pass  # too many wait for it here and now: that is no wrong answer, and it is asked beside, as in the shadow
+            except Exception:  # noqa: BLE001 - whatever it is, the champion answers
+                seconds = perf_counter() - start if live.candidate else NOT_ASKED
+                evidence = evidence._replace(candidate_failed=1.0, seconds=seconds)
+            else:
+                evidence = evidence._replace(by_candidate=outputs, candidate_failed=0.0, seconds=perf_counter() - start)
+                assert live.candidate is not None
                 return Routed(live.candidate, outputs, evidence)
-            evidence = evidence._replace(candidate_failed=1.0, seconds=seconds if live.candidate else NOT_ASKED)
         outputs = await ask(champion)
         return Routed(champion, outputs, evidence._replace(by_champion=outputs, champion_failed=0.0))
 
@@ -146,7 +164,7 @@ class Router:
         """The rollout that runs, in a few words for ``/health``; empty if none does."""
         live = self.live
         if live is None:
-            return {}
+            return {"rollout": {"version": self._last.version, "problem": self._problem}} if self._problem and self._last else {}
         rollout = {
             "version": live.rollout.version,
             "mode": live.plan.mode,
@@ -170,6 +188,8 @@ class _Loading:
         self.digest = digest
         self.handle: Handle | None = None
         self.problem = ""
+        self.away = False
+        """Whether the surroundings failed, so that nothing is known about the version."""
         self.done = False
         self._load = load
         self.thread = threading.Thread(target=self._run, name="load-candidate", daemon=True)
@@ -181,6 +201,7 @@ class _Loading:
             self.handle = self._load()
         except TidegateError as error:
             self.problem = f"{error.what} [{error.code}]"
+            self.away = isinstance(error, UnavailableError) and error.code != "extra-missing"
         except Exception as error:  # noqa: BLE001 - whatever a package does when it is loaded, the champion keeps serving
             self.problem = type(error).__name__
         self.done = True
@@ -218,23 +239,38 @@ def check_inputs(champion: Signature, candidate: Signature, ref: str) -> None:
         )
 
 
+def check_answers(champion: Signature, candidate: Signature, ref: str) -> None:
+    """Refuses a candidate whose answers are others than the champion's: the same client would get now these, now those.
+
+    Raises:
+        UsageError: its outputs have other names or types. Their widths may differ: a class more is an answer of the same kind.
+    """
+    wanted, given = ({tensor.name: tensor.dtype for tensor in each.outputs} for each in (champion, candidate))
+    if wanted != given:
+        odd = sorted(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
+        raise UsageError(
+            "rollout-outputs-differ",
+            f"{ref} gives other outputs than the champion: {', '.join(odd)}",
+            why="in a rollout the same clients get answers of both models",
+            fix='compare them without showing its answers: mode = "shadow"',
+        )
+
+
 def _patience(plan: RolloutPolicy) -> float:
     """How many seconds a candidate may keep somebody waiting before the champion is asked: ten times its bound, and one second at least."""
     return max(10 * plan.latency_p99_ms / 1000, 1.0)
 
 
-async def _outputs_or_none(candidate: Handle | None, ask: Ask, *, patience: float) -> Columns | None:
-    """None where the candidate fails, whatever it does, or takes too long. A full queue is the server's doing, not the candidate's.
+async def _asked(candidate: Handle | None, rows: int, ask: Ask, *, patience: float) -> Columns:
+    """The candidate's outputs, one for each row as its signature says.
 
     Raises:
-        UnavailableError: the server has too much to do.
+        OverloadedError: too many requests wait for it.
+        Exception: it cannot be loaded, fails, takes too long, or answers something else.
     """
     if candidate is None:
-        return None
-    try:
-        async with asyncio.timeout(patience):
-            return await ask(candidate)
-    except UnavailableError:
-        raise
-    except Exception:  # noqa: BLE001 - whatever it is, the champion answers
-        return None
+        raise RuntimeError("the candidate could not be loaded")
+    async with asyncio.timeout(patience):
+        outputs = await ask(candidate)
+    check_outputs(candidate.signature, outputs, rows)
+    return outputs

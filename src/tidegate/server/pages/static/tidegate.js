@@ -1,7 +1,7 @@
 // What the pages do beyond links and forms: draw charts, answer keys, copy commands. Without it they can still be read.
 "use strict";
 
-const AREAS = { o: "/", m: "/models", w: "/monitoring", d: "/decisions", r: "/runs", s: "/data", h: "/health" };
+const AREAS = { o: "/", m: "/models", l: "/releases", t: "/rollouts", w: "/monitoring", d: "/decisions", r: "/runs", s: "/data", h: "/health" };
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -38,6 +38,7 @@ const figures = new Map(); // Plotly empties the place that it draws in, so the 
 function draw(place) {
   if (!figures.has(place)) figures.set(place, JSON.parse(place.querySelector("script").textContent));
   const figure = figures.get(place);
+  place.style.height = `${place.dataset.height}px`; // what it keeps when the window changes
   const given = figure.layout || {};
   const shown = layout(given, Number(place.dataset.height), given.showlegend);
   const options = { displayModeBar: false, responsive: true };
@@ -128,12 +129,17 @@ if (linked) location.replace(`/runs/${linked[1]}`);
 async function approve(event) {
   event.preventDefault();
   const form = event.target;
-  const refused = form.querySelector("[data-refused]");
+  const refused = form.querySelector("[data-refused]"), button = form.querySelector("button");
   const { approver, comment } = Object.fromEntries(new FormData(form));
-  const body = JSON.stringify({ receipt: form.dataset.receipt, approver, comment });
-  const answer = await fetch(form.dataset.approve, { method: "POST", headers: { "Content-Type": "application/json" }, body });
-  if (answer.ok) { location.reload(); return; }
-  const { error } = await answer.json();
+  const body = JSON.stringify({ receipt: form.dataset.receipt, approver: approver || "", comment });
+  button.disabled = true; // one click, one approval
+  let error = { what: "The server cannot be reached" };
+  try {
+    const answer = await fetch(form.dataset.approve, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    if (answer.ok) { location.reload(); return; }
+    error = (await answer.json()).error;
+  } catch { /* no answer, or none of ours: that is what it says already */ }
+  button.disabled = false;
   refused.textContent = [error.what, error.why, error.fix].filter(Boolean).join(". ");
   refused.hidden = false;
 }
@@ -141,7 +147,7 @@ async function approve(event) {
 document.addEventListener("keydown", onKey);
 document.addEventListener("change", countChosen);
 document.querySelectorAll("[data-copy]").forEach(copyable);
-document.querySelectorAll("[data-approve]").forEach((form) => form.addEventListener("submit", approve));
+document.querySelectorAll("[data-approve]").forEach((form) => { form.hidden = false; form.addEventListener("submit", approve); });
 document.querySelectorAll("[data-fit]").forEach(fit);
 document.querySelectorAll("[data-help]").forEach((button) => { button.hidden = false; button.addEventListener("click", toggleKeys); });
 countChosen();
