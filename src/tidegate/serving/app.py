@@ -131,9 +131,8 @@ class App:
         if len(body) >= _PACK_BYTES and b"accept-encoding" in call.headers:
             body, packing = await _packed(body, call.headers)
             headers = headers + packing
-        headers = self.finished(
-            headers, body, call, close=status == 408
-        )  # after a 413 the rest is read and dropped: closing would cut the answer off
+        close = self.draining or status == 408  # after a 413 the rest is read and dropped: closing would cut the answer off
+        headers = self.finished(headers, body, call, close=close)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -158,7 +157,7 @@ class App:
         request_id = call.headers.get(b"x-request-id")
         if request_id is not None and len(request_id) <= 200:
             headers.append((b"x-request-id", request_id))
-        if self.draining or close:
+        if close:
             headers.append((b"connection", b"close"))
         return headers
 

@@ -156,14 +156,15 @@ class DirectConnection(Connection):
         if answering.disconnected or answering.response_complete or self.transport.is_closing():
             return
         status, headers, body = answer
-        headers = self.serving.finished(headers, body, answering.call, close=not answering.keep_alive)
+        close = self.serving.draining or not answering.keep_alive  # asked once: a signal may come in between
+        headers = self.serving.finished(headers, body, answering.call, close=close)
         parts = [STATUS_LINE[status]]
         for name, value in (*self.server_state.default_headers, *headers):
             parts += (name, b": ", value, b"\r\n")
         parts += (b"\r\n", body)
         self.transport.write(b"".join(parts))
         answering.response_complete = True
-        if not answering.keep_alive or self.serving.draining:
+        if close:
             self.transport.close()
         self.on_response_complete()
 

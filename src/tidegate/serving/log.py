@@ -132,9 +132,8 @@ class LogQueue:
         return batch
 
     def _write(self) -> None:
-        with suppress(
-            OSError, AttributeError
-        ):  # on Linux threads have a niceness of their own: where cores are few, answers go first
+        # On Linux threads have a niceness of their own: where cores are few, answers go first.
+        with suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         # It sleeps instead of being woken by every request: a wake-up would take the interpreter from the event loop.
         while not self._stopping:

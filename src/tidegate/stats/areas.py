@@ -115,7 +115,7 @@ def area(ranked: Influences, reference: Reference, *, clusters: Codes | None = N
 def mean_area(parts: Iterable[Area]) -> Area:
     """The plain mean of the areas of several classes or labels on the same rows, with the variance of the mean.
 
-    Degrees of freedom are Satterthwaite's over the parts; the reference gives only the shape of the variance.
+    Degrees of freedom are Satterthwaite's over the parts; the reference adds none, it only steadies the scale of the variance.
     """
     total: Area | None = None
     variances: list[float] = []
@@ -138,14 +138,14 @@ def mean_area(parts: Iterable[Area]) -> Area:
     assert total is not None, "a mean of no areas"
     count = len(dfs)
     df = satterthwaite(np.array(variances), np.array(dfs))
-    prior = PRIOR if count == 1 else 0.0
+    limit = total.limit if count == 1 else min(total.limit, df)
     return total._replace(
         value=total.value / count,
         pulls=total.pulls / count,
         bias=total.bias / count,
         unseen=total.unseen / count,
         df=df,
-        prior=prior,
+        limit=limit,
     )
 
 
