@@ -82,7 +82,7 @@ class PredictionLog:
             self._database.execute("SET threads = 1")  # a server predicts beside this: its cores are not the log's
         with tempfile.TemporaryDirectory(prefix="tidegate-") as folder, self._database.cursor() as con:
             path = Path(folder, "part.parquet")
-            frames.relation(con, columns).write_parquet(str(path), compression="zstd")
+            frames.relation(con, columns).write_parquet(str(path), compression="snappy")
             self._bucket.put_if_absent(f"monitoring/{self._model}/{day}/predictions-{part}.parquet", path)
 
     def days(self) -> list[str]:

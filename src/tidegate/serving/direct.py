@@ -153,6 +153,7 @@ class DirectConnection(Connection):
 
     def answer(self, answering: Answering, answer: Answer) -> None:
         """Writes an answer in one piece, if somebody is still there."""
+        answering.call.asking = None  # it names who waits: a circle that only the garbage collector would find, in milliseconds
         if answering.disconnected or answering.response_complete or self.transport.is_closing():
             return
         status, headers, body = answer
