@@ -228,7 +228,7 @@ class Workspace:
                     anchor=anchor,
                     wear=self._wear(evaluation, policy, problems),
                     loosened=loosening.sentences,
-                    diffs=self._diffs(champion, version) if champion else None,
+                    diffs=self.diffs(champion, version) if champion else None,
                     problems=problems,
                 ),
             )
@@ -264,6 +264,11 @@ class Workspace:
         champion = self.models.get(f"{version.name}@{baseline.version}") if baseline.version else None
         evaluation = self.datasets.get(policy.gate.snapshot if policy.gate else "")
         return rehearse(self._subject(version, champion, evaluation, policy))
+
+    def diffs(self, before: ModelVersion, after: ModelVersion) -> Diffs:
+        """What differs from one version to another in code, data and model."""
+        repository = self.project.folder
+        return find_diffs(before, after, runs=self.runs, datasets=self.datasets, bucket=self.store.bucket, repository=repository)
 
     def run_pipeline(
         self, target: str, params: Mapping[str, Any] | None = None, *, progress: Callable[[StepEvent], None] | None = None
@@ -485,10 +490,6 @@ class Workspace:
             problems += [Problem(code=error.code, what=what, fix=error.fix)] if gate.max_uses else []
             return None
         return find_wear(self.store.bucket, evaluation, judged=judged, confidence=gate.confidence, now=self.clock.now())
-
-    def _diffs(self, before: ModelVersion, after: ModelVersion) -> Diffs:
-        repository = self.project.folder
-        return find_diffs(before, after, runs=self.runs, datasets=self.datasets, bucket=self.store.bucket, repository=repository)
 
     def _code(self) -> str:
         git = git_state(self.project.folder)

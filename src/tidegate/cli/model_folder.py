@@ -9,7 +9,6 @@ import typer
 
 from tidegate.cli.console import Json, counted, next_command, open_workspace, print_json, print_table
 from tidegate.errors import ConflictError, UnavailableError, UsageError
-from tidegate.gate import find_diffs
 from tidegate.models.card import CardVerdict, card_page, write_card
 from tidegate.models.comparing import compare_packages
 from tidegate.models.mlflow_folder import export_mlflow
@@ -32,14 +31,7 @@ def diff(
     """What differs from one version to another: code, data, model and package. Their predictions are the gate's to compare."""
     workspace = open_workspace()
     old, new = workspace.version(before), workspace.version(after)
-    found = find_diffs(
-        old,
-        new,
-        runs=workspace.runs,
-        datasets=workspace.datasets,
-        bucket=workspace.store.bucket,
-        repository=workspace.project.folder,
-    )
+    found = workspace.diffs(old, new)
     tables: dict[str, list[Change]] = {
         "code": found.code,
         "data": found.data,

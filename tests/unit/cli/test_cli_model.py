@@ -14,23 +14,11 @@ from tidegate.store.objects import object_key
 from tidegate.workspace import Workspace
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A project with delay@1."""
-    folder = tmp_path_factory.mktemp("model")
-    matrix = np.random.default_rng(0).normal(size=(50, 3))
-    estimator = LogisticRegression().fit(matrix, matrix[:, 0] > 0)
-    workspace = Workspace.open(folder)
-    workspace.register(Candidate("delay", estimator, matrix, "binary", description="three numbers"))
-    workspace.store.close()
-    return folder
-
-
 @pytest.fixture
-def version(template, tmp_path, monkeypatch):
+def version(delay_project, tmp_path, monkeypatch):
     """A registered model in a project of its own, which is the working directory."""
     monkeypatch.chdir(tmp_path)
-    workspace = Workspace.open(shutil.copytree(template, tmp_path, dirs_exist_ok=True))
+    workspace = Workspace.open(shutil.copytree(delay_project, tmp_path, dirs_exist_ok=True))
     yield workspace.models.get("delay@1")
     workspace.store.close()
 

@@ -7,16 +7,13 @@ import subprocess
 import sys
 import urllib.request
 
-import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from sklearn.linear_model import LogisticRegression
 
 from registry_server import PASSWORD, USER, RegistryServer
 from tidegate import digest
 from tidegate.cli import main
-from tidegate.models import Candidate
 from tidegate.models.oci import Connection, Registry, parse_artifact
 from tidegate.models.oci.artifact import ImageManifest
 from tidegate.models.oci.layout import ImageLayout
@@ -28,22 +25,10 @@ from tidegate.workspace import Workspace
 SIGNED = '[models.delay]\ntask = "binary"\n[models.delay.serving]\nsigned_by = ["release.pub"]\n'
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A project with delay@1."""
-    folder = tmp_path_factory.mktemp("transfer")
-    matrix = np.random.default_rng(0).normal(size=(50, 3))
-    estimator = LogisticRegression().fit(matrix, matrix[:, 0] > 0)
-    workspace = Workspace.open(folder)
-    workspace.register(Candidate("delay", estimator, matrix, "binary", description="three numbers"))
-    workspace.store.close()
-    return folder
-
-
 @pytest.fixture
-def version(template, tmp_path, monkeypatch):
+def version(delay_project, tmp_path, monkeypatch):
     """A registered model in a project of its own, which is the working directory; beside it a key that signs."""
-    project = shutil.copytree(template, tmp_path / "project")
+    project = shutil.copytree(delay_project, tmp_path / "project")
     monkeypatch.chdir(project)
     key = ec.generate_private_key(ec.SECP256R1())
     form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

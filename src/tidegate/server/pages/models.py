@@ -11,7 +11,7 @@ from starlette.responses import Response
 from tidegate.clock import parse_time
 from tidegate.digest import short
 from tidegate.errors import NotFoundError, TidegateError, UsageError
-from tidegate.gate import find_diffs, page_policy, read_report, render_html
+from tidegate.gate import page_policy, read_report, render_html
 from tidegate.models.comparing import compare_packages, parity_text
 from tidegate.models.declared import allowed_text
 from tidegate.models.signing import find_signatures, read_trusted_keys, require_signature
@@ -143,14 +143,7 @@ def show_diff(workspace: Workspace, request: Request) -> Page:
     """What differs from one version of a model to another."""
     name = known_model(workspace, request)
     before, after = (workspace.models.get(f"{name}@{path_number(request, part, 'version')}") for part in ("before", "after"))
-    found = find_diffs(
-        before,
-        after,
-        runs=workspace.runs,
-        datasets=workspace.datasets,
-        bucket=workspace.store.bucket,
-        repository=workspace.project.folder,
-    )
+    found = workspace.diffs(before, after)
     sections = [("code", found.code), ("data", found.data), ("model", found.model)]
     sections.append(("package", compare_packages(before.manifest, after.manifest)))
     return Page(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
@@ -229,8 +229,7 @@ def check_inputs(champion: Signature, candidate: Signature, ref: str) -> None:
         UsageError: its inputs have other names, types or widths.
     """
     wanted, given = ({tensor.name: (tensor.dtype, tensor.shape) for tensor in each.inputs} for each in (champion, candidate))
-    if wanted != given:
-        odd = sorted(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
+    if odd := _differing(wanted, given):
         raise UsageError(
             "rollout-inputs-differ",
             f"{ref} takes other inputs than the champion: {', '.join(odd)}",
@@ -246,14 +245,17 @@ def check_answers(champion: Signature, candidate: Signature, ref: str) -> None:
         UsageError: its outputs have other names or types. Their widths may differ: a class more is an answer of the same kind.
     """
     wanted, given = ({tensor.name: tensor.dtype for tensor in each.outputs} for each in (champion, candidate))
-    if wanted != given:
-        odd = sorted(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
+    if odd := _differing(wanted, given):
         raise UsageError(
             "rollout-outputs-differ",
             f"{ref} gives other outputs than the champion: {', '.join(odd)}",
             why="in a rollout the same clients get answers of both models",
             fix='compare them without showing its answers: mode = "shadow"',
         )
+
+
+def _differing(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
 
 
 def _patience(plan: RolloutPolicy) -> float:
