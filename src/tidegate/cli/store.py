@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.console import Json, next_command, open_workspace, print_json, progress
+from tidegate.cli.console import Json, counted, next_command, open_workspace, print_json, progress
 from tidegate.clock import parse_duration
 from tidegate.store.garbage import SAFE_GRACE_US, Collected, Garbage, collect, explain, find_garbage, readable
 
@@ -24,10 +24,11 @@ def verify(as_json: Json = False) -> None:
     else:
         for problem in result.problems:
             typer.echo(f"problem: {problem}")
-        typer.echo(
-            f"{result.objects} objects, {result.snapshots} snapshots, {result.versions} model versions, {result.ledgers} ledgers checked: "
-            + (f"{len(result.problems)} problems" if result.problems else "all as recorded")
-        )
+        counts = (
+            (result.objects, "object"), (result.snapshots, "snapshot"), (result.versions, "model version"), (result.ledgers, "ledger")
+        )  # fmt: skip
+        found = counted(len(result.problems), "problem") if result.problems else "all as recorded"
+        typer.echo(f"{', '.join(counted(*each) for each in counts)} checked: {found}")
     raise typer.Exit(1 if result.problems else 0)
 
 

@@ -101,7 +101,7 @@ def test_nothing_that_is_needed_is_collected(project, capsys):
     assert tidegate(capsys, "store", "gc", "--apply")[0] == 0
     code, out, _ = tidegate(capsys, "store", "verify")
     assert code == 0
-    assert "1 snapshots, 1 model versions, 1 ledgers checked: all as recorded" in out
+    assert "1 snapshot, 1 model version, 1 ledger checked: all as recorded" in out
 
 
 def test_delete_by_filter_asks_first(project, capsys):
