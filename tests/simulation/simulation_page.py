@@ -72,7 +72,7 @@ def write_page(worlds: Sequence[World], tallies: Sequence[Counted], *, alike: Ma
         "",
         f"Each number stands on {least:,} to {most:,} trials, more where the first ones left a doubt. A cell shows the share of intervals that held",
         "the truth, and after the slash the share of false PASSes, in percent. **BROKEN** is a cell with more false PASSes than alpha + 3 standard",
-        f"errors ({100 * limit(most):.1f}% of {most:,} trials), or with a coverage more than {100 * TOLERANCE:.1f} points too low (3 standard errors, where these are more);",
+        f"errors ({100 * limit(1000):.1f}% of 1,000 trials), or with a coverage more than {100 * TOLERANCE:.1f} points too low (3 standard errors, where these are more);",
         f"*wide* one with a coverage above {100 * (confidence + TOLERANCE):.1f}%: careful where little can be seen, at the price of power, not of wrong",
         "passes. A dash: the gate gives no interval on so few rows, and so never passes.",
         "",

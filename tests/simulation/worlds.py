@@ -162,9 +162,10 @@ _COSTS = _costs([[0.0, 1.0], [5.0, 0.0]])
 _COSTS4 = _costs([[0.0 if i == j else 1.0 + i for j in range(4)] for i in range(4)])
 ALL: tuple[str, ...] = ()
 _FEW = ("accuracy", "f1", "log_loss", "roc_auc", "average_precision", "calibration_error")
-_LARGE = ("accuracy", "f1", "roc_auc", "average_precision", "brier")
+_LARGE = ("accuracy", "f1", "roc_auc", "average_precision", "brier", "calibration_error")
 _RARE = (*_FEW, "recall", "precision", "mcc", "brier")
-_SORTED = ("accuracy", "brier", "roc_auc", "average_precision", "calibration_error")
+_SORTED = ("accuracy", "brier", "roc_auc", "average_precision")
+_CALIBRATION = ("calibration_error", "calibration_error[b]")
 _CLASSES = ("accuracy", "recall[b]", "f1[b]", "macro_f1", "mcc")
 _NUMBERS = ("mae", "rmse", "r2", "coverage")
 
@@ -200,8 +201,8 @@ WORLDS: list[World] = [
         keys=_COSTS,
     ),
     *_pair("binary, rare", "one label in ten is 1", "binary", binary(offset=-3.0), {200: _FEW, 1000: _RARE}),
-    *_pair("binary, ties", "scores rounded to one digit", "binary", binary(digits=1), {200: _SORTED}),
-    *_pair("binary, weights", "weights from 0.5 to 2", "binary", binary(weighted=True), {200: _FEW}),
+    *_pair("binary, ties", "scores rounded to one digit", "binary", binary(digits=1), {200: _SORTED, 1000: _CALIBRATION}),
+    *_pair("binary, weights", "weights from 0.5 to 2", "binary", binary(weighted=True), {200: _FEW, 1000: _CALIBRATION}),
     *_clustered(10),
     *_clustered(30),
     *_clustered(30, even=False),
@@ -223,7 +224,7 @@ WORLDS: list[World] = [
         multiclass(probabilities=True, rare=True),
         _PROBABILITIES,
     ),
-    *_pair("multilabel", "three labels a row", "multilabel", multilabel, {200: ALL}),
+    *_pair("multilabel", "three labels a row", "multilabel", multilabel, {200: ALL, 1000: _CALIBRATION}),
     *_pair("regression", "normal errors", "regression", regression(), {60: _NUMBERS, 200: ALL, 1000: _NUMBERS}, 1.2),
     World(
         "regression, skewed, worse",

@@ -1,60 +1,68 @@
-"""Calibration error: how far the rate of what happened is from what was said, bin by bin, with an interval that allows for its bias.
+"""Calibration error: how far what came true is from what was said, bin by bin, without what chance adds to it, and its interval.
 
-The error of n rows in bins is a sum of absolute values. Chance alone makes each of them positive, so the sum is too large, most of
-all for a model without any error: a bootstrap around it is wrong there. The interval is of the error that the same bins would
-show with endless rows. Each bin's deviation is about normal with a standard error s, so its absolute value is folded normal. Which
-bins hold the true error nobody knows; each end takes the most cautious spread: evenly over the bins for the upper end (least bias),
-all in one bin for the lower end (most bias).
+The error is the mean over rows of their bin's squared gap between the rate that came true and the mean probability said. It is the
+part of the Brier score that probabilities put right bin by bin would save, and it is in its units. Chance alone makes every gap
+larger. So a bin's squared gap is taken from pairs of different units alone, whose chances have nothing in common: the estimate is then
+right on average whatever the truth is, and falls a little below 0 about half the time where a model has no error at all. A mean of
+absolute gaps has a bias that nobody can take away without knowing which bins hold the error, and no interval that is both honest
+and short.
 
-Source: calibration error in equal-width bins: Guo, Pleiss, Sun & Weinberger, ICML 2017; its bias: Kumar, Liang & Ma, NeurIPS 2019;
-folded normal: Leone, Nelson & Nottingham, Technometrics 3 (1961); a difference from two intervals: Zou & Donner, Statistics in
-Medicine 27 (2008).
+Two things move the estimate: gaps that are there (in a line, by influence values) and products of two chances (of second order,
+which alone count where no gap is). Where the value leans, because errors vary more the larger they are, the interval reaches to that side.
+
+Source: the error as part of the Brier score: Murphy, Journal of Applied Meteorology 12 (1973); its bias, and squared gaps without it:
+Bröcker, Climate Dynamics 39 (2012), and Kumar, Liang & Ma, Verified Uncertainty Calibration, NeurIPS 2019; both orders of such a sum of
+pairs: Hoeffding, Annals of Mathematical Statistics 19 (1948), with the correction of Efron & Stein, Annals of Statistics 9 (1981); how
+far it leans: DiCiccio & Efron, Statistical Science 11 (1996), the constants a and c of the ABC interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import exp, pi, sqrt
-from typing import NamedTuple
+from itertools import combinations_with_replacement
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tidegate.stats.contrast import apart
-from tidegate.stats.distributions import special
-from tidegate.stats.estimate import (
-    Codes,
-    Estimate,
-    Floats,
-    cluster_sums,
-    critical,
-    no_interval,
-    nothing_seen,
-    size_powers,
-    steadiness,
-)
+from tidegate.stats.distributions import sparse
+from tidegate.stats.estimate import Codes, Estimate, Floats, critical, no_interval, size_powers, steadiness
+from tidegate.stats.smooth import Local, student, wider
 
 BINS = 15
-_STEPS = 60
-_FOLDED = sqrt(2 / pi)
+LEAST = 10
+"""Rows: a bin with fewer is joined to the next one, as the variance in it cannot be seen."""
+_MOST_LEANING = 0.6
+"""Standard errors: beyond this the expansion behind the leaning no longer says anything."""
 
 
 class Calibration(NamedTuple):
-    """The calibration error of one model, and what its interval is made from."""
+    """The calibration error of one model, and what its interval is made from. Units are clusters where there are such, else rows."""
 
     value: float
-    unbiased: float
-    """The error less what chance adds to it."""
-    errors: Floats
-    """[bins] standard errors of the bins' deviations."""
-    pulls: Floats
-    """[units] how much each row (cluster) pulls at the value."""
+    """Squared probability; without what chance adds, so it may be a little below 0."""
+    influence: Floats
+    """[units] how much each pulls at the value; they sum to 0."""
+    deviations: Any
+    """[bins, units] sparse: what each unit adds to its bins' gaps beyond the gap itself, scaled so that products add up to values."""
+    inflation: float
     df: float
 
 
 def bin_codes(probabilities: ArrayLike, bins: int) -> Codes:
-    """The equal-width bin of each probability; a bin holds its upper edge, the first its lower, too."""
-    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], np.asarray(probabilities))
+    """[n] codes of equal-width bins, a bin with fewer than ``LEAST`` rows joined to the next one (the last to the one before).
+
+    A bin holds its upper edge, the first its lower, too.
+    """
+    codes = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], np.asarray(probabilities))
+    joined, rows, place = np.zeros(bins, dtype=np.int64), 0, 0
+    for code, count in enumerate(np.bincount(codes, minlength=bins)):
+        joined[code] = place
+        rows += int(count)
+        if rows >= LEAST:
+            rows, place = 0, place + 1
+    if rows < LEAST:
+        joined[joined == place] = max(place - 1, 0)
+    return joined[codes]
 
 
 def calibration(
@@ -65,108 +73,78 @@ def calibration(
     weights: Floats | None = None,
     clusters: Codes | None = None,
 ) -> Calibration:
-    """The calibration error of [n] probabilities of [n] outcomes 0/1: the mean over rows of their bin's |rate - mean probability|."""
+    """The calibration error of [n] probabilities of [n] outcomes 0/1."""
     y, p = np.asarray(outcomes, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     weight = np.ones(y.size) if weights is None else weights
     total = float(weight.sum())
     inflation, df = steadiness(size_powers(y.size, weights, clusters))
+    units = np.arange(y.size) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    shape = (bins, int(units.max(initial=-1)) + 1)
     if not total > 0 or not np.isfinite(inflation):
-        nothing = np.full(bins, np.nan)
-        return Calibration(float("nan"), float("nan"), nothing, np.full(y.size, np.nan), 0.0)
-    codes = bin_codes(p, bins)
-    share = weight / total
-    gaps = _sums(share * (y - p), codes, bins)
-    value = float(np.abs(gaps).sum())
-    sign = np.where(gaps < 0, -1.0, 1.0)[codes]
-    rows = share * (sign * (y - p) - value)
-    pulls = (rows if clusters is None else cluster_sums(rows, clusters)) * sqrt(inflation)
-    errors = _errors(y, p, share, codes, gaps, clusters, inflation)
-    scale = float(errors.sum())
-    unbiased = _solve(lambda even: _folded_mean(even) * scale, value) * scale
-    return Calibration(value, unbiased, errors, pulls, df)
+        return Calibration(float("nan"), np.zeros(shape[1]), sparse().csr_array(shape), float("nan"), 0.0)
+    codes, share = bin_codes(p, bins), weight / total
+
+    def by_unit(values: Floats) -> Any:
+        return sparse().csr_array((share * values, (codes, units)), shape=shape)
+
+    sizes, sums = by_unit(np.ones(y.size)), by_unit(y - p)
+    size, added = sizes.sum(axis=1), sums.sum(axis=1)
+    pairs = size * size - sizes.multiply(sizes).sum(axis=1)
+    scale = np.divide(size, pairs, out=np.zeros(bins), where=pairs > 1e-12 * size * size)
+    value = float(scale @ (added * added - sums.multiply(sums).sum(axis=1)))
+    gap = np.divide(added, size, out=np.zeros(bins), where=size > 0)[codes]
+    influence = np.bincount(units, weights=share * (2 * gap * (y - p) - gap * gap), minlength=shape[1])
+    deviations = sparse().diags_array(np.sqrt(scale)) @ by_unit(y - p - gap)
+    return Calibration(value, influence - influence.mean(), deviations.tocsr(), inflation, df)
 
 
 def interval(found: Calibration, *, confidence: float) -> Estimate:
-    """The interval of the error that endless rows would show; it holds the value seen."""
-    if not np.isfinite(found.value):
-        return no_interval(found.value)
-    low, high = _ends(found, confidence)
-    return Estimate(found.value, max(min(low, found.value), 0.0), max(high, found.value), found.df)
+    """The error of one model; both ends may lie below 0 where chance alone is seen.
+
+    A larger error also varies more. So the upper end is one that its own variance does not rule out, as in Wilson's score interval.
+    """
+    plain = _contrast([(1, found)], confidence)
+    noise = found.inflation * (found.deviations @ found.deviations.T).toarray()
+    if not np.isfinite(plain.high) or not np.trace(noise) > 0:
+        return plain
+    second, slope = 2 * float(np.square(noise).sum()), 4 * float(np.square(noise).sum() / np.trace(noise))
+    t = critical(confidence, found.df)
+    half = t * t * slope / 2
+    half += t * np.sqrt(half * slope / 2 + second + slope * max(found.value, 0.0))
+    return plain._replace(high=max(plain.high, found.value + half))
 
 
 def difference(candidate: Calibration, champion: Calibration, *, confidence: float) -> Estimate:
-    """The error of the candidate minus that of the champion on the same rows, from the intervals of both and their correlation."""
-    value = candidate.value - champion.value
+    """The error of the candidate minus that of the champion on the same rows."""
+    return _contrast([(1, candidate), (-1, champion)], confidence)
+
+
+def _contrast(parts: list[tuple[int, Calibration]], confidence: float) -> Estimate:
+    """A sum of errors with signs: Student's interval, reaching further on the side to which the value leans."""
+    first = parts[0][1]
+    value = float(sum(sign * each.value for sign, each in parts))
     if not np.isfinite(value):
         return no_interval(value)
-    (our_low, our_high), (their_low, their_high) = (_ends(each, confidence) for each in (candidate, champion))
-    if np.array_equal(candidate.pulls, champion.pulls):
-        return nothing_seen(value, candidate.pulls.size, scale=1.0, confidence=confidence, df=candidate.df)
-    seen = (
-        candidate.value * champion.value * sqrt(float(candidate.pulls @ candidate.pulls) * float(champion.pulls @ champion.pulls))
-    )
-    regular = candidate.unbiased * champion.unbiased  # what is only chance does not move with the rows in a line
-    correlation = regular * float(candidate.pulls @ champion.pulls) / seen if seen > 0 else 0.0
-    centre = candidate.unbiased - champion.unbiased
-    below = apart(candidate.unbiased - our_low, their_high - champion.unbiased, correlation)
-    above = apart(our_high - candidate.unbiased, champion.unbiased - their_low, correlation)
-    return Estimate(value, min(centre - below, value), max(centre + above, value), min(candidate.df, champion.df))
+    pull = np.sum([sign * each.influence for sign, each in parts], axis=0)
+    squares = first.inflation * float(pull @ pull)
+    pairs = combinations_with_replacement(parts, 2)
+    products = sum((1 if one is two else 2) * one[0] * two[0] * _products(one[1], two[1]) for one, two in pairs)
+    second = 2 * first.inflation**2 * max(products, 0.0)
+    error = np.sqrt(squares)
+    acceleration = float(np.power(pull, 3).sum()) / (6 * error**3) if error > 0 else 0.0
+    variance = max(squares - second, second)  # the squares hold what is of second order twice
+    local = Local(value, np.zeros(0), variance, acceleration, first.df, pull.size)
+    largest = float(np.abs(pull).max(initial=0.0))
+    plain = student(local, confidence=confidence, differing=float(np.count_nonzero(pull)), largest=largest, scale=1.0)
+    if not error > 0:
+        return plain
+    bend = sum(sign * float(np.square(each.deviations @ pull).sum()) for sign, each in parts) / error**3
+    t = critical(confidence, first.df)
+    leaning = np.clip(acceleration + bend + (2 * acceleration + bend) * t * t, -_MOST_LEANING, _MOST_LEANING)
+    moved = float(leaning) * (plain.high - plain.low) / (2 * t)
+    return wider(plain, Estimate(value, plain.low + moved, plain.high + moved, plain.df))
 
 
-def _ends(found: Calibration, confidence: float) -> tuple[float, float]:
-    """Both ends; the lower one may lie below 0."""
-    t = critical(confidence, found.df)
-    scale, square = float(found.errors.sum()), float(np.square(found.errors).sum())
-    linear = float(found.pulls @ found.pulls)
-
-    def least(even: float) -> float:
-        mean = _folded_mean(even)
-        return mean * scale - t * sqrt(max((1 + even * even - mean * mean) * square, linear))
-
-    high = _solve(least, found.value) * scale
-    return found.value - _FOLDED * scale - t * sqrt(max(square, linear)), high
-
-
-def _errors(y: Floats, p: Floats, share: Floats, codes: Codes, gaps: Floats, clusters: Codes | None, inflation: float) -> Floats:
-    """Standard errors of the bins' deviations: those seen (by cluster), but at least those of outcomes by chance.
-
-    A bin of three rows that all came true shows no variance; its rate is moved towards what was said by two rows for that.
-    """
-    bins = gaps.size
-    if clusters is None:
-        squares = _sums(np.square(share * (y - p)), codes, bins) - np.square(gaps) / y.size
-    else:
-        width = int(clusters.max(initial=0)) + 1
-        squares = np.square(np.bincount(codes * width + clusters, weights=share * (y - p), minlength=bins * width))
-        squares = squares.reshape(bins, width).sum(axis=1)
-    weight, said = _sums(share, codes, bins), _sums(share * p, codes, bins)
-    heavy = _sums(np.square(share), codes, bins)
-    count = np.divide(np.square(weight), heavy, out=np.zeros(bins), where=heavy > 0)
-    mean = np.divide(said, weight, out=np.zeros(bins), where=weight > 0)
-    came = np.divide(said + gaps, weight, out=np.zeros(bins), where=weight > 0)
-    rate = (came * count + 2 * mean) / (count + 2)
-    chance = heavy * np.clip(rate, 0, 1) * (1 - np.clip(rate, 0, 1))
-    return np.sqrt(np.maximum(np.maximum(squares, 0) * inflation, chance))
-
-
-def _sums(values: Floats, codes: Codes, bins: int) -> Floats:
-    return np.bincount(codes, weights=values, minlength=bins).astype(np.float64)
-
-
-def _folded_mean(even: float) -> float:
-    """Mean of |x| for a normal x of mean ``even`` and variance 1."""
-    return _FOLDED * exp(-even * even / 2) + even * (1 - 2 * float(special().ndtr(-even)))
-
-
-def _solve(rising: Callable[[float], float], wanted: float) -> float:
-    """Where a rising function of at least 0 reaches a value; 0 where it begins above it."""
-    if rising(0.0) >= wanted:
-        return 0.0
-    high = 1.0
-    while rising(high) < wanted and high < 1e9:
-        high *= 2
-    low = 0.0
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < wanted else (low, middle)
-    return high
+def _products(ours: Calibration, theirs: Calibration) -> float:
+    """The sum over pairs of units of the products of what they add to the one model's gaps and to the other's."""
+    return float(np.square((ours.deviations @ theirs.deviations.T).toarray()).sum())

@@ -1,4 +1,4 @@
-"""The distribution functions of SciPy, loaded when one is first needed: they take longer to load than a server to start."""
+"""The distribution functions and sparse matrices of SciPy, loaded when first needed: they take longer to load than a server to start."""
 
 from __future__ import annotations
 
@@ -12,3 +12,11 @@ def special() -> Any:
     from scipy import special as functions
 
     return functions
+
+
+@cache
+def sparse() -> Any:
+    """``scipy.sparse``: matrices of which most entries are 0."""
+    from scipy import sparse as matrices
+
+    return matrices

@@ -57,13 +57,14 @@ def test_equal_units_have_the_textbooks_degrees_of_freedom() -> None:
 
 
 def test_uneven_units_are_worth_less() -> None:
-    """Against the matrices of Bell & McCaffrey (2002) written out, errors as large as the units."""
+    """Against the matrices of Bell & McCaffrey (2002) written out; half of a unit's variance grows with its size, half with its square."""
     sizes = np.random.default_rng(0).lognormal(size=25)
     share = sizes / sizes.sum()
     residual = np.eye(25) - np.outer(share, np.ones(25))
-    product = residual.T @ residual @ np.diag(share**2)
+    variances = share / 2 + share**2 / np.square(share).sum() / 2
+    product = residual.T @ residual @ np.diag(variances)
     inflation, df = steadiness(size_powers(25, sizes))
-    assert inflation == pytest.approx(np.square(share).sum() / np.trace(product))
+    assert inflation == pytest.approx(variances.sum() / np.trace(product))
     assert df == pytest.approx(np.trace(product) ** 2 / np.trace(product @ product))
     assert df < 24
 

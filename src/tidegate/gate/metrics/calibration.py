@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,12 @@ from tidegate.gate.metrics.counts import class_place, refuses_part
 from tidegate.gate.metrics.entry import Entry, Named
 from tidegate.gate.metrics.metric import Measured, Metric, grouped
 from tidegate.stats.calibration import BINS, calibration, difference, interval
+from tidegate.stats.estimate import no_interval
 
 _TASKS = ("binary", "multiclass", "multilabel")
 _MOST_BINS = 1000
+_LEAST = 30
+"""Rows for each bin: with fewer, one end is wrong up to 7% of the time."""
 
 
 def _read(named: Named, task: str, costs: tuple[tuple[float, ...], ...]) -> Metric:
@@ -34,7 +38,7 @@ def _read(named: Named, task: str, costs: tuple[tuple[float, ...], ...]) -> Metr
     return Metric(
         name=named.name,
         better="lower",
-        about=f"mean distance of what was said and what came true, in {bins} bins of equal width{of}",
+        about=f"mean squared gap between what was said and what came true, in {bins} bins of equal width{of}",
         measure=partial(_measure, bins, named.part),
         needs_probability=True,
         refuses=partial(refuses_part, named.part),
@@ -61,13 +65,23 @@ def _measure(bins: int, part: str | None, evidence: Evidence, confidence: float,
         calibration(*_said(part, evidence, each), bins=bins, weights=evidence.weights, clusters=evidence.clusters)
         for each in models
     ]
-    singles = [interval(each, confidence=confidence) for each in found]
-    names = ("candidate", "champion")
-    details = {f"without_chance_{name}": each.unbiased for name, each in zip(names, found, strict=False)}
-    method = f"interval of the error that endless rows would show in the same {bins} bins, allowing for bias{grouped(evidence)}"
+    few = _few(len(evidence.labels), bins)
+    values = [no_interval(each.value) if few else interval(each, confidence=confidence) for each in found]
+    details = {
+        f"root_{name}": sqrt(max(each.value, 0.0)) if isfinite(each.value) else each.value
+        for name, each in zip(("candidate", "champion"), found, strict=False)
+    }
+    method = f"paired t of squared gaps in {bins} bins, from pairs of different units{grouped(evidence)}"
     if len(found) == 1:
-        return Measured(singles[0], None, None, method, details)
-    return Measured(singles[0], singles[1], difference(found[0], found[1], confidence=confidence), method, details)
+        return Measured(values[0], None, None, method, details, few=few)
+    change = no_interval(found[0].value - found[1].value) if few else difference(found[0], found[1], confidence=confidence)
+    return Measured(values[0], values[1], change, method, details, few=few)
+
+
+def _few(rows: int, bins: int) -> str:
+    if rows >= _LEAST * bins:
+        return ""
+    return f"{rows} rows are too few for {bins} bins: at least {_LEAST * bins:,} are needed, or fewer bins (calibration_error@5)"
 
 
 def _said(part: str | None, evidence: Evidence, predictions: Any) -> tuple[Any, Any]:
