@@ -44,11 +44,13 @@ class _ArrowStream:
 
 
 def connect() -> Connection:
-    """A DuckDB connection in memory that keeps time in UTC and never reaches for the network."""
-    return duckdb.connect(
+    """A DuckDB connection in memory that keeps time in UTC, never reaches for the network and prints no progress."""
+    con = duckdb.connect(
         ":memory:",
         config={"TimeZone": "UTC", "autoinstall_known_extensions": "false", "autoload_known_extensions": "true"},
     )
+    con.execute("SET enable_progress_bar = false")  # in notebooks and `python -c` it is on, on stdout
+    return con
 
 
 def relation(con: Connection, source: Any) -> Relation:

@@ -81,6 +81,7 @@ def run_script(version: str, name: str, server: str) -> dict[str, Any]:
             "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "1",  # autolog loads each model once more to see what it imports
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "MLFLOW_ASYNC_TRACE_LOGGING_MAX_WORKERS": "1",  # else spans and their trace overtake each other
             "DO_NOT_TRACK": "true",
             "GIT_PYTHON_REFRESH": "quiet",
             "PYTHONWARNINGS": "ignore",

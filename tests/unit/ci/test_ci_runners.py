@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -140,7 +139,7 @@ def test_groovy_runs_the_jenkinsfile(tmp_path: Path, forge: ForgeServer, verdict
     script.write_text(
         f'{SHIM.replace("def shell", head + "def shell", 1)}\nthis.metaClass.pipeline = {{ Closure body -> block(body) }}\n{source}\nprintln "archived ${{archived}}"\n'
     )
-    paths = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT / "src"), sysconfig.get_path("purelib")])
+    paths = os.pathsep.join([str(ROOT / "src"), *(path for path in sys.path if path.endswith("site-packages"))])
     done = _groovy(
         script,
         {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -116,13 +117,14 @@ def test_rows_that_were_left_out_are_counted(workspace, capsys, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_no_half_file_and_the_same_command_goes_on(workspace, tmp_path):
-    import signal
-
     with frames.connect() as con:
         many = "SELECT range AS id, random() AS wind, random() AS seats FROM range(6000000)"
         con.execute(f"COPY ({many}) TO '{tmp_path}/many.parquet'")
     command = [sys.executable, "-m", "tidegate", "score", "delay@1", "many.parquet", "--workers", "1", "--json"]
+    # In the background of a shell Ctrl-C is ignored, and what is started there inherits that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, before)
     partial = tmp_path / "predictions.parquet.partial"
     until = time.monotonic() + 60
     while len(list(partial.glob("*.json"))) < 10 and time.monotonic() < until:

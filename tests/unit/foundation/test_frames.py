@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -14,6 +17,13 @@ ROWS = [(1, "a"), (2, None), (None, "c")]
 def con():
     with frames.connect() as connection:
         yield connection
+
+
+def test_no_bar_of_progress_is_printed_where_no_file_runs():
+    asked = "SELECT current_setting('enable_progress_bar')"
+    program = f"from tidegate.frames import connect; con = connect(); print(con.execute({asked!r}).fetchall())"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "[(False,)]\n"
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,8 @@ def test_damaged_files_are_named(name, table, kinds):
 
 @pytest.mark.slow
 def test_catboost_with_text_and_early_ends(table, kinds):
-    catboost = pytest.importorskip("catboost")
+    import catboost
+
     rows = table.drop(columns="rain").assign(carrier=np.where(table["age"] > 0, "AA", "UA"))
     estimator = catboost.CatBoostClassifier(
         iterations=20, cat_features=["carrier"], verbose=0, thread_count=1, allow_writing_files=False

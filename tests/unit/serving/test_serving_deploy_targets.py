@@ -375,7 +375,8 @@ def test_a_folder_is_written_over_what_was_rendered_and_nothing_else(tmp_path):
 
 
 def rendered_by_helm(folder, values):
-    helm = pytest.importorskip("helm_python", reason="helm-python-sdk belongs to the slow tests")
+    import helm_python as helm  # helm-python-sdk belongs to the slow tests
+
     with helm.Chart.load(str(folder)) as chart:
         texts = chart.render(values, name="delay", namespace="prod")
     return [each for text in texts.values() for each in yaml.safe_load_all(text) if each]
@@ -430,7 +431,8 @@ def test_helm_renders_what_kubernetes_gets(tmp_path):
 
 @pytest.mark.slow
 def test_helm_refuses_values_that_are_not_pinned_and_finds_nothing_to_complain_about(tmp_path):
-    helm = pytest.importorskip("helm_python", reason="helm-python-sdk belongs to the slow tests")
+    import helm_python as helm  # helm-python-sdk belongs to the slow tests
+
     odd = msgspec.structs.replace(FULL, settings={"tidegate.toml": '# {{ .Values.secret }} {{ fail "no" }}\n'})
     write_files(find_target("helm").render(odd), tmp_path)
     told = helm.lint(str(tmp_path / "delay"))

@@ -1,9 +1,11 @@
-"""Frameworks that the fast tests do not install, for real."""
+"""Frameworks for real; those that the fast tests do not install in the slow tests."""
 
 import warnings
 
+import lightgbm
 import numpy as np
 import pytest
+import xgboost
 
 from tidegate.clock import Clock
 from tidegate.records.run import RunState
@@ -12,7 +14,7 @@ from tidegate.tracking.autolog import lightgbm as our_lightgbm
 from tidegate.tracking.autolog import switch_off, switch_on
 from tidegate.tracking.autolog import xgboost as our_xgboost
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 ROWS = np.random.default_rng(0).normal(size=(120, 4))
 LABELS = (ROWS[:, 0] > 0).astype(int)
 
@@ -33,7 +35,6 @@ def the_run(runs):
 
 
 def test_xgboost_train(runs):
-    xgboost = pytest.importorskip("xgboost")
     data = xgboost.DMatrix(ROWS, LABELS)
     history = {}
     options = {"max_depth": 2, "objective": "binary:logistic", "eval_metric": "logloss"}
@@ -46,7 +47,6 @@ def test_xgboost_train(runs):
 
 
 def test_xgboost_estimator_is_one_run(runs):
-    xgboost = pytest.importorskip("xgboost")
     xgboost.XGBClassifier(n_estimators=5).fit(ROWS, LABELS, eval_set=[(ROWS, LABELS)], verbose=False)
     run = the_run(runs)
     assert run.metrics["validation_0/logloss"].count == 5
@@ -55,7 +55,6 @@ def test_xgboost_estimator_is_one_run(runs):
 
 
 def test_lightgbm(runs):
-    lightgbm = pytest.importorskip("lightgbm")
     history = {}
     data = lightgbm.Dataset(ROWS, LABELS)
     lightgbm.train(
@@ -68,7 +67,6 @@ def test_lightgbm(runs):
 
 
 def test_callbacks_in_one_line(runs):
-    xgboost, lightgbm = pytest.importorskip("xgboost"), pytest.importorskip("lightgbm")
     switch_off()
     data = xgboost.DMatrix(ROWS, LABELS)
     with runs.start("mine") as run:
@@ -79,8 +77,10 @@ def test_callbacks_in_one_line(runs):
     assert (found.metrics["x/rmse"].count, found.metrics["training/l2"].count) == (3, 4)
 
 
+@pytest.mark.slow
 def test_lightning(runs, tmp_path):
-    torch, lightning = pytest.importorskip("torch"), pytest.importorskip("lightning.pytorch")
+    import lightning.pytorch as lightning
+    import torch
 
     class Model(lightning.LightningModule):
         def __init__(self, lr=0.1):
@@ -116,8 +116,11 @@ def test_lightning(runs, tmp_path):
     assert trainer.loggers == []
 
 
+@pytest.mark.slow
 def test_transformers(runs, tmp_path):
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    import torch
+    import transformers
+
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 50}
     model = transformers.BertForSequenceClassification(transformers.BertConfig(**sizes))
     rows = [{"input_ids": torch.tensor([1, 2, 3]), "labels": torch.tensor(number % 2)} for number in range(16)]
