@@ -73,7 +73,8 @@ class Settings(BaseSettings):
     )
     signing_key: SecretStr = Field(
         default=SecretStr(""),
-        description="private key in PEM, or the path of one, that signs receipts (ECDSA P-256 or Ed25519) and models (ECDSA P-256)",
+        description="private key in PEM, or the path of one from the project's folder, that signs receipts (ECDSA P-256 or Ed25519) "
+        "and models (ECDSA P-256)",
     )
     registry_user: str = Field(
         default="", description="who you are to the OCI registry that a command names; empty: docker login"
@@ -167,6 +168,8 @@ def load_project(start: Path, flags: Mapping[str, Any] | None = None) -> Project
     merged: dict[str, Any] = {}
     for _, layer in reversed(layers):
         merged.update(layer)
+    if isinstance(key := merged.get("signing_key"), str) and key and "-----BEGIN" not in key:
+        merged["signing_key"] = str(folder / os.path.expanduser(key))  # noqa: PTH111 - pathlib raises for a user who is not there
     try:
         settings = Settings(**merged)
     except ValidationError as error:

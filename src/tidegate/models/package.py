@@ -55,7 +55,9 @@ def read_version(bucket: Bucket, name: str, version: int, digest: str = "") -> M
             "no-such-version",
             f"there is no {name}@{version}",
             why=f"nothing is stored under {key}",
-            fix=f"its newest version is {name}@{numbers[-1]}"
+            fix=f"it was released: restore it from a backup, or serve another one: tidegate rollback {name} --reason TEXT"
+            if digest
+            else f"its newest version is {name}@{numbers[-1]}"
             if numbers
             else f"no version of {name} is registered; tidegate model list",
         )

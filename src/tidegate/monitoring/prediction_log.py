@@ -3,12 +3,16 @@
 A part has the columns ``prediction_id``, ``model``, ``version``, ``event_at`` and ``served_at`` (TIMESTAMP, UTC),
 ``seconds``, and one column ``in.<name>`` per input and ``out.<name>`` per output, so that a reader of one feature
 reads one column. Versions may differ in their inputs: parts are united by column name.
+
+Who asks chooses the time that a request is about, and could choose a new day for each. So rows of many days at once share a part,
+``monitoring/<model>/spread/predictions-<first day>_<last day>-<id>.parquet``, but for the days that most of them are about.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +32,12 @@ from tidegate.store.ports import Bucket
 INPUT = "in."
 OUTPUT = "out."
 
+_GROUP_ROWS = 2_048
+"""Rows that DuckDB encodes in one go. It keeps the core meanwhile until the next tick (4 ms), from whoever predicts in the same process."""
+MOST_DAYS = 64
+"""Days that get a part of their own in one append."""
+
+_SPREAD = re.compile(r"/predictions-(\d{4}-\d{2}-\d{2})_(\d{4}-\d{2}-\d{2})-[^/]+\.parquet$")
 _EMPTY = (
     "SELECT ''::VARCHAR AS prediction_id, ''::VARCHAR AS model, 0::BIGINT AS version, NULL::TIMESTAMP AS event_at, "
     "NULL::TIMESTAMP AS served_at, 0::DOUBLE AS seconds LIMIT 0"
@@ -70,28 +80,40 @@ class PredictionLog:
     def append_columns(self, served: PredictionColumns) -> None:
         """Like ``append``, from columns: no Python object is made for a row but its id."""
         days = served.event_at // DAY
-        for day in np.unique(days).tolist():
-            here = np.flatnonzero(days == day)
-            ids = [served.ids[row] for row in here.tolist()] if len(here) < len(days) else served.ids
-            columns = _table(served, ids, slice(None) if len(here) == len(days) else here)
-            self._write(day_of(day * DAY), _part_id(ids, int(served.served_at[here].min())), columns)
+        found, rows = np.unique(days, return_counts=True)
+        own = found[np.argsort(rows, kind="stable")[-MOST_DAYS:]]
+        for day in own.tolist():
+            self._append_rows(day_of(day * DAY), served, np.flatnonzero(days == day))
+        if len(own) < len(found):
+            rest = np.flatnonzero(~np.isin(days, own))
+            first, last = (day_of(int(end(days[rest])) * DAY) for end in (np.min, np.max))
+            self._append_rows("spread", served, rest, f"{first}_{last}-")
 
-    def _write(self, day: str, part: str, columns: Mapping[str, NDArray[Any]]) -> None:
+    def _append_rows(self, folder: str, served: PredictionColumns, rows: NDArray[np.intp], prefix: str = "") -> None:
+        whole = len(rows) == len(served.ids)
+        ids = served.ids if whole else [served.ids[row] for row in rows.tolist()]
+        columns = _table(served, ids, slice(None) if whole else rows)
+        self._write(folder, prefix + _part_id(ids, int(served.served_at[rows].min())), columns)
+
+    def _write(self, folder: str, part: str, columns: Mapping[str, NDArray[Any]]) -> None:
         if self._database is None:  # kept: to open one costs more than to write a part
             self._database = frames.connect()
             self._database.execute("SET threads = 1")  # a server predicts beside this: its cores are not the log's
-        with tempfile.TemporaryDirectory(prefix="tidegate-") as folder, self._database.cursor() as con:
-            path = Path(folder, "part.parquet")
-            frames.relation(con, columns).write_parquet(str(path), compression="snappy")
-            self._bucket.put_if_absent(f"monitoring/{self._model}/{day}/predictions-{part}.parquet", path)
+        with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch, self._database.cursor() as con:
+            path = Path(scratch, "part.parquet")
+            frames.relation(con, columns).write_parquet(str(path), compression="snappy", row_group_size=_GROUP_ROWS)
+            self._bucket.put_if_absent(f"monitoring/{self._model}/{folder}/predictions-{part}.parquet", path)
 
     def days(self) -> list[str]:
         """The days that have predictions, in order."""
         prefix = f"monitoring/{self._model}/"
         names = (key.removeprefix(prefix).split("/") for key in self._bucket.keys(prefix))
-        return sorted(
-            {parts[0] for parts in names if len(parts) == 2 and is_day(parts[0]) and parts[1].startswith("predictions-")}
-        )
+        found = {parts[0] for parts in names if len(parts) == 2 and is_day(parts[0]) and parts[1].startswith("predictions-")}
+        if spread := [str(self._bucket.local(key)) for key, _, _ in self._spread()]:
+            with frames.connect() as con:
+                days = con.read_parquet(spread, union_by_name=True)  # pyright: ignore[reportArgumentType]  (the stub knows one path only)
+                found |= {day for (day,) in days.project("strftime(event_at, '%Y-%m-%d')").distinct().fetchall()}
+        return sorted(found)
 
     def span(self) -> tuple[int, int] | None:
         """From midnight of the first day to midnight after the last one, in microseconds UTC; None if nothing was served."""
@@ -108,7 +130,14 @@ class PredictionLog:
 
     def _parts(self, start: int, end: int) -> list[str]:
         keys = (key for day in days_between(start, end) for key in self._bucket.keys(f"monitoring/{self._model}/{day}/"))
-        return [str(self._bucket.local(key)) for key in keys if key.rsplit("/", 1)[-1].startswith("predictions-")]
+        spread = (key for key, first, last in self._spread() if day_start(first) < end and start < day_start(last) + DAY)
+        return [str(self._bucket.local(key)) for key in (*keys, *spread) if key.rsplit("/", 1)[-1].startswith("predictions-")]
+
+    def _spread(self) -> Iterator[tuple[str, str, str]]:
+        """The parts of many days, each with the first and the last."""
+        for key in self._bucket.keys(f"monitoring/{self._model}/spread/"):
+            if match := _SPREAD.search(key):
+                yield key, match[1], match[2]
 
 
 def _part_id(ids: Sequence[str], served_at: int) -> str:

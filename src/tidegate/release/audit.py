@@ -21,7 +21,7 @@ from tidegate.records.policy import AutoApproval, ReleasePolicy
 from tidegate.records.receipt import Receipt
 from tidegate.records.verdict import Verdict
 from tidegate.release.approving import consent_of_policy, passed_receipt
-from tidegate.release.ledger import entry_key, pointer_of, read_entries
+from tidegate.release.ledger import SKEW, entry_key, pointer_of, read_entries
 from tidegate.release.rules import Request, standing_approvers
 from tidegate.release.state import LedgerState, fold
 from tidegate.store.ports import Bucket
@@ -38,9 +38,12 @@ def audit_ledger(bucket: Bucket, model: str) -> list[str]:
     problems: list[str] = []
     if not entries and any(bucket.keys(f"models/{model}/receipts/")):
         problems.append(f"{model} has receipts but no ledger: it was removed")
-    state = LedgerState()
+    state, newest = LedgerState(), 0
     for digest, entry in entries:
-        problems += [f"{entry_key(model, entry.seq)}: {problem}" for problem in _of_entry(bucket, model, state, entry)]
+        at = entry.at
+        if entry.clock == "system":  # a clock that was set back makes nothing stand that had expired
+            at, newest = max(at, newest - SKEW), max(at, newest)
+        problems += [f"{entry_key(model, entry.seq)}: {problem}" for problem in _of_entry(bucket, model, state, entry, at)]
         state = fold([(digest, entry)], state)
     return problems + (_unjudged(bucket, model, state) if entries else [])
 
@@ -88,7 +91,7 @@ def audit_write(
         return [f"{model}@{entry.event.version} would be promoted ungated, and the server's setting allow_ungated is off"]
     if isinstance(entry.event, Promoted) and entry.event.break_glass and not may_break_glass(model, entry.actor):
         return [f"{model}@{entry.event.version} would be promoted by breaking the glass, which {entry.actor} may not"]
-    return _of_entry(bucket, model, state, entry) or _of_automatic(bucket, model, state, entry)
+    return _of_entry(bucket, model, state, entry, entry.at) or _of_automatic(bucket, model, state, entry)
 
 
 def _of_automatic(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry) -> list[str]:
@@ -111,7 +114,7 @@ def _of_pointer(model: str, entries: list[tuple[str, LedgerEntry]], pointer: Poi
     return [] if pointer == pointer_of(model, state) else [f"the pointer of {model} would not say what its ledger says"]
 
 
-def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry) -> list[str]:
+def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry, at: int) -> list[str]:
     event = entry.event
     if isinstance(event, Registered):
         found = bucket.find(f"models/{model}/versions/{event.version}/manifest.json")
@@ -135,7 +138,7 @@ def _of_entry(bucket: Bucket, model: str, state: LedgerState, entry: LedgerEntry
         policy = read_policy(bucket, model, event.receipt)
         declared = policy is not None and policy.release.auto is not None
         return [] if declared else [f"{model}@{event.version} was approved by a policy that declares no such approval"]
-    return _of_promotion(bucket, model, state, event, entry.at) if isinstance(event, Promoted | RolloutStarted) else []
+    return _of_promotion(bucket, model, state, event, at) if isinstance(event, Promoted | RolloutStarted) else []
 
 
 def _of_promotion(bucket: Bucket, model: str, state: LedgerState, event: Promoted | RolloutStarted, at: int) -> list[str]:

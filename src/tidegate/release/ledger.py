@@ -23,7 +23,7 @@ from tidegate.store.ports import Bucket
 _ATTEMPTS = 1000
 _ONE_BY_ONE = 8
 _AT_ONCE = 32
-_SKEW = 5 * MINUTE
+SKEW = 5 * MINUTE
 """How far the clocks of those who write to a ledger may be apart."""
 
 
@@ -209,7 +209,7 @@ def verify_ledger(bucket: Bucket, model: str) -> list[str]:
         key = entry_key(model, entry.seq)
         if entry.before != before:
             problems.append(f"{key} does not continue the entry before it: one of the two was changed")
-        if entry.clock == "system" and entry.at < newest - _SKEW:
+        if entry.clock == "system" and entry.at < newest - SKEW:
             problems.append(
                 f"{key} is dated {format_time(entry.at)}, an entry before it {format_time(newest)}: a clock was wrong"
             )

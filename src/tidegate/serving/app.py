@@ -26,7 +26,7 @@ from tidegate.frames import Columns
 from tidegate.records.policy import ServingPolicy
 from tidegate.serving.admission import TIMEOUT_HEADER, OverloadedError, seconds_wanted
 from tidegate.serving.batching import Asking, Waiting
-from tidegate.serving.body import Arriving, GoneError, Message, Receive, packed, read_body
+from tidegate.serving.body import SMALL_BYTES, Arriving, GoneError, Message, Receive, packed, read_body
 from tidegate.serving.follow import Follower
 from tidegate.serving.handle import Handle
 from tidegate.serving.log import LogQueue
@@ -113,7 +113,8 @@ class App:
         self.version = installed_version("tidegate")
         self._log = log
         self._named = named
-        self._arriving = Arriving()
+        self.arriving = Arriving()
+        """Large bodies that lie in memory now."""
         self._plain_route = lru_cache(_ROUTES)(partial(_plain_route, named))
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -202,7 +203,7 @@ class App:
         """
         assert call.asked is not None
         handle, router, policy = self.models.find(call.asked.model, call.asked.version)
-        if (router is not None and router.live is not None) or len(body) > policy.max_body_bytes:
+        if (router is not None and router.live is not None) or len(body) > min(policy.max_body_bytes, SMALL_BYTES):
             return None
         call.handle = handle
         within = seconds_wanted(call.headers.get(TIMEOUT_HEADER), 1e3)
@@ -231,18 +232,19 @@ class App:
         call.handle = handle
         within = seconds_wanted(call.headers.get(TIMEOUT_HEADER), 1e3)
         self.predictions.refuse_late(handle, call.start, within)
-        body = await read_body(receive, call.headers, policy.max_body_bytes, self._arriving)
         protocol = asked.protocol
-        if protocol.slow_types and content_type(call.headers) in protocol.slow_types:
-            loop = asyncio.get_running_loop()
-            request = await loop.run_in_executor(None, protocol.decode, body, call.headers, handle.signature, policy.max_rows)
-        else:
-            request = protocol.decode(body, call.headers, handle.signature, policy.max_rows)
-        if router is not None and router.live is not None:
-            request = request._replace(
-                headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            )
-        answered = await self.predictions.answer(handle, request, call.start, router, within=within)
+        with self.arriving.hold() as held:
+            body = await read_body(receive, call.headers, policy.max_body_bytes, held)
+            decode = partial(protocol.decode, body, call.headers, handle.signature, policy.max_rows)
+            if protocol.slow_types and content_type(call.headers) in protocol.slow_types:
+                request = await asyncio.get_running_loop().run_in_executor(None, decode)
+            else:
+                request = decode()
+            if router is not None and router.live is not None:
+                request = request._replace(
+                    headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+                )
+            answered = await self.predictions.answer(handle, request, call.start, router, within=within)
         encoded = protocol.encode(answered.handle.version, request, answered.outputs, answered.ids)
         return Answer(200, encoded.headers, encoded.body)
 
@@ -265,7 +267,8 @@ class App:
             case "metrics":
                 return Answer(200, [_PROMETHEUS], self.metrics.text())
             case "index":
-                await read_body(receive, call.headers, _PACK_BYTES, self._arriving)
+                with self.arriving.hold() as held:
+                    await read_body(receive, call.headers, _PACK_BYTES, held)
                 return _json(self.models.index())
             case "load" | "unload":
                 raise _closed(asked)
@@ -300,7 +303,7 @@ class App:
             for model, follower in followers.items()
         ]
         log = {"written": self._log.written, "dropped": self._log.dropped, "problem": self._log.problem}
-        troubled = self._log.problem or any(follower.problem for follower in followers.values())
+        troubled = self._log.problem or any(follower.problem or follower.router.problem for follower in followers.values())
         status = "draining" if self.draining else "degraded" if troubled else "ok"
         return {"status": status, "models": models, "prediction_log": log}
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 from tidegate.errors import UnavailableError, UsageError
 from tidegate.serving.admission import OverloadedError
@@ -25,16 +25,38 @@ _REFUSED = re.compile(rb";\s*q=0(\.0*)?\s*$")
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 
 
+SMALL_BYTES = 64 * 1024
+"""Bodies up to here that come in one piece are not counted: whoever sends large ones does not keep them out."""
 MAX_ARRIVING_BYTES = 256 * 1024 * 1024
-"""Bodies of all clients that have arrived in part; whoever would make it more is turned away."""
+"""Bodies of all clients that lie in memory, whole or in part, until they are answered; whoever would make it more is turned away."""
 
 
 class Arriving:
-    """How much of bodies that are still on their way lies in memory, of all clients together."""
+    """How much of bodies lies in memory, of all clients together: on its way, waiting to be decoded, or for the model."""
 
     def __init__(self, max_bytes: int = MAX_ARRIVING_BYTES) -> None:
         self.bytes = 0
-        self._max = max_bytes
+        self.max_bytes = max_bytes
+
+    def hold(self) -> Held:
+        """What one request has of it, for a ``with`` around all that is done for it."""
+        return Held(self)
+
+
+class Held:
+    """One request's share of ``Arriving``; it is given back at the end of its ``with``."""
+
+    __slots__ = ("_arriving", "_bytes")
+
+    def __init__(self, arriving: Arriving) -> None:
+        self._arriving = arriving
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._arriving.bytes -= self._bytes
 
     def add(self, size: int) -> None:
         """Takes note of a piece.
@@ -42,18 +64,20 @@ class Arriving:
         Raises:
             OverloadedError: there is no room for it; it does not count then.
         """
-        if self.bytes + size > self._max:
-            why = f"{self.bytes} bytes of bodies are on their way already"
+        arriving = self._arriving
+        if arriving.bytes + size > arriving.max_bytes:
+            why = f"{arriving.bytes} bytes of bodies lie here already"
             raise OverloadedError("too many large bodies arrive at the same time", why=why, retry_after=1.0)
-        self.bytes += size
+        arriving.bytes += size
+        self._bytes += size
 
 
 class GoneError(Exception):
     """The client left before it had sent its request."""
 
 
-async def read_body(receive: Receive, headers: Headers, max_bytes: int, arriving: Arriving) -> bytes:
-    """A request's body, unpacked.
+async def read_body(receive: Receive, headers: Headers, max_bytes: int, held: Held) -> bytes:
+    """A request's body, unpacked. What it takes in memory is counted in ``held``.
 
     Raises:
         GoneError: the client left.
@@ -70,7 +94,9 @@ async def read_body(receive: Receive, headers: Headers, max_bytes: int, arriving
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     if message.get("more_body"):
-        body = await _rest(receive, body, max_bytes, arriving)
+        body = await _rest(receive, body, max_bytes, held)
+    elif len(body) > SMALL_BYTES:
+        held.add(len(body))
     packing = headers.get(b"content-encoding")
     if packing is None:
         return body
@@ -84,8 +110,12 @@ async def read_body(receive: Receive, headers: Headers, max_bytes: int, arriving
             fix="send gzip, deflate, or the body as it is",
         )
     if len(body) > _BESIDE_BYTES:
-        return await asyncio.get_running_loop().run_in_executor(None, unpacked, body, max_bytes)
-    return unpacked(body, max_bytes)
+        plain = await asyncio.get_running_loop().run_in_executor(None, unpacked, body, max_bytes)
+    else:
+        plain = unpacked(body, max_bytes)
+    if len(plain) > SMALL_BYTES:
+        held.add(len(plain))
+    return plain
 
 
 def unpacked(body: bytes, max_bytes: int) -> bytes:
@@ -131,8 +161,8 @@ def packed(body: bytes, headers: Headers) -> tuple[bytes, list[tuple[bytes, byte
     return smaller, [(b"content-encoding", kind), (b"vary", b"accept-encoding")]
 
 
-async def _rest(receive: Receive, body: bytes, max_bytes: int, arriving: Arriving) -> bytes:
-    arriving.add(len(body))
+async def _rest(receive: Receive, body: bytes, max_bytes: int, held: Held) -> bytes:
+    held.add(len(body))
     parts = [body]
     size = len(body)
     more = True
@@ -143,7 +173,7 @@ async def _rest(receive: Receive, body: bytes, max_bytes: int, arriving: Arrivin
                 if message["type"] == "http.disconnect":
                     raise GoneError
                 piece = message.get("body", b"")
-                arriving.add(len(piece))
+                held.add(len(piece))
                 parts.append(piece)
                 size += len(piece)
                 if size > max_bytes:
@@ -153,8 +183,6 @@ async def _rest(receive: Receive, body: bytes, max_bytes: int, arriving: Arrivin
         raise UnavailableError(
             "slow-body", f"the body did not arrive within {BODY_SECONDS:.0f} seconds", fix="send it in one go"
         ) from None
-    finally:
-        arriving.bytes -= size
     return b"".join(parts)
 
 

@@ -26,6 +26,8 @@ from tidegate.store.ports import Bucket
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 5.0
+SILENT_SECONDS = 10.0
+"""A bucket that has not answered for so long is told as a problem, while it is still waited for."""
 _LOOK_BACK = 50
 """Ledger entries among which the last move is looked for when a server starts."""
 
@@ -52,8 +54,6 @@ class Follower:
         ``pins`` are versions that can be asked by their number as long as the process lives, wherever the pointer goes.
         """
         self.model = model
-        self.problem = ""
-        """Why the version that the pointer names is not the one that serves; empty when all is well."""
         self.swaps = 0
         self._bucket = bucket
         self._allow_code = allow_code
@@ -63,6 +63,8 @@ class Follower:
         self._kept: dict[str, Handle] = {}
         self._pinned: dict[str, Handle] = {}
         self._failed: tuple[str, float] = ("", 0.0)
+        self._problem = ""
+        self._asked_at = 0.0  # since when the bucket is asked for the pointer; 0: it is not asked now
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.router = Router(bucket, model, load=self._load_version, clock=clock or Clock())
@@ -73,7 +75,9 @@ class Follower:
             raise NotFoundError(
                 "nothing-promoted",
                 f"no version of {model} has been promoted",
-                why="a server serves what the pointer names, and it names nothing yet",
+                why="a server serves what the pointer names, and it names nothing yet"
+                if pointer.head or any(bucket.keys(f"models/{model}/"))
+                else "the bucket holds nothing of that name: is it the right one (--store, --bucket)?",
                 fix=f"tidegate promote {model}@N, after the gate and an approval; or check the name: tidegate model list",
             )
         self.handle = self._load(champion)
@@ -94,6 +98,15 @@ class Follower:
             self._thread.join(timeout=10)
         self.router.stop()
 
+    @property
+    def problem(self) -> str:
+        """Why the version that the pointer names is not the one that serves, or nobody knows it; empty when all is well."""
+        asked_at = self._asked_at
+        silent = monotonic() - asked_at if asked_at else 0.0
+        return (
+            f"the bucket has not answered for {silent:.0f} s [bucket-unavailable]" if silent > SILENT_SECONDS else self._problem
+        )
+
     def find(self, number: str) -> Handle | None:
         """A version that is loaded, by its number: the one that serves, the one before it, one that is rolled out, or a pinned one."""
         handle = self.handle
@@ -106,10 +119,10 @@ class Follower:
     def look(self) -> None:
         """One look at the pointer, and a swap if it moved. Never raises."""
         try:
-            pointer = self._pointer()
+            pointer = self._ask()
             champion = pointer.champion
-            if not champion.version or champion.digest == self.handle.version.digest:
-                self._settle(champion.version or self.handle.version.version, "")
+            if champion.digest == self.handle.version.digest:
+                self._settle(champion.version, "")
                 self.router.follow(pointer.rollout, self.handle)
                 return
             self.router.pause()
@@ -159,9 +172,19 @@ class Follower:
             self.look()
 
     def _settle(self, wanted: int, problem: str) -> None:
-        if problem and problem != self.problem:
+        if problem and problem != self._problem:
             _log.warning("keeps serving %s: %s", self.handle.version.ref, problem)
-        self.wanted, self.problem = wanted, problem
+        self.wanted, self._problem = wanted, problem
+
+    def _ask(self) -> Pointer:
+        self._asked_at = monotonic()
+        try:
+            pointer = self._pointer()
+        finally:
+            self._asked_at = 0.0
+        if not pointer.champion.version:  # no move leads there
+            raise NotFoundError("nothing-promoted", f"ledger and pointer of {self.model} are gone, or the bucket is")
+        return pointer
 
     def _pointer(self) -> Pointer:
         return self._fixed or read_pointer(self._bucket, self.model)

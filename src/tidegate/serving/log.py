@@ -1,7 +1,7 @@
 """The prediction log's way out of the server: a bounded queue and one thread that writes.
 
-Nothing here ever blocks a response. When the queue is full, or the log cannot be written (a full disk), rows are
-dropped and counted. The thread works on whole columns: what it does for a row in Python, the event loop has to wait for.
+Nothing here ever blocks a response. While the log cannot be written (a full disk, a bucket that is away), rows wait; when the queue
+is full, rows are dropped and counted. The thread works on whole columns: what it does for a row in Python, the event loop has to wait for.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tidegate.errors import TidegateError
+from tidegate.errors import TidegateError, UnavailableError
 from tidegate.frames import Columns
 from tidegate.monitoring.prediction_log import PredictionColumns
 
@@ -60,6 +60,7 @@ class LogQueue:
         self._max_waiting = max_waiting
         self._queue: deque[tuple[int, Served]] = deque()
         self._waiting = 0
+        self._again: list[list[Served]] = []  # calls of one version each that could not be written
         self._bytes = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -92,32 +93,48 @@ class LogQueue:
         self._wake.set()
         if self._thread:
             self._thread.join(timeout=30)
+        if lost := self.dropped + self._waiting:
+            _log.warning("the prediction log lost %d rows", lost)
 
     def flush(self) -> None:
-        """Writes what waits now, in batches; what comes meanwhile waits for the next time, so that parts are few. Never raises."""
-        left = self._waiting
+        """Writes what waits now, in batches; what comes meanwhile waits for the next time, so that parts are few. Never raises.
+
+        What cannot be written while the surroundings fail is tried again the next time, but for the last time: then it is dropped.
+        """
+        again, self._again = self._again, []
+        self._hand_on_all(again)
+        left = 0 if self._again else self._waiting
         while left > 0 and (batch := self._take()):
             left -= sum(len(served.ids) for served in batch)
             versions: dict[tuple[str, int], list[Served]] = {}
             for served in batch:
                 versions.setdefault((served.model, served.version), []).append(served)
-            for calls in versions.values():
-                self._hand_on(calls)
+            self._hand_on_all(versions.values())
+            if self._again:
+                return
 
-    def _hand_on(self, calls: list[Served]) -> None:
+    def _hand_on_all(self, groups: Iterable[list[Served]]) -> None:
+        # Tried again are the same rows together: by them a part is known, and nothing is written twice.
+        self._again += [calls for calls in groups if not self._hand_on(calls)]
+
+    def _hand_on(self, calls: list[Served]) -> bool:
+        """Writes calls of one version, or drops them; False if they are to be tried again."""
         rows = sum(len(served.ids) for served in calls)
         try:
             self._append(columns_of(calls))
-        except Exception as error:  # noqa: BLE001 - whatever the log does, serving goes on; the rows are counted as dropped
-            with self._lock:
-                self.dropped += rows
-            problem = f"{error.what} [{error.code}]" if isinstance(error, TidegateError) else type(error).__name__
-            if problem != self.problem:
-                _log.warning("the prediction log drops rows: %s", problem)
-            self.problem = problem
-        else:
-            self.written += rows
-            self.problem = ""
+        except Exception as error:  # noqa: BLE001 - whatever the log does, serving goes on
+            again = isinstance(error, UnavailableError) and not self._stopping
+            code = error.code if isinstance(error, TidegateError) else type(error).__name__
+            if not self.problem.endswith(f"[{code}]"):  # told once, not every second with the name of another part
+                _log.warning("the prediction log cannot be written: %s", error)
+            self.problem = f"{error.what if isinstance(error, TidegateError) else 'an error of the server'} [{code}]"
+            if not again:
+                with self._lock:
+                    self.dropped += rows
+            return not again
+        self.written += rows
+        self.problem = ""
+        return True
 
     def _take(self) -> list[Served]:
         batch: list[Served] = []

@@ -5,6 +5,7 @@ The same models, limits and predictions as over HTTP; errors become status codes
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -20,8 +21,9 @@ from tidegate.errors import (
     UsageError,
     missing_extra,
 )
-from tidegate.serving.admission import MAX_WAITING_REQUESTS
+from tidegate.serving.admission import MAX_WAITING_REQUESTS, OverloadedError
 from tidegate.serving.app import STATUS, App
+from tidegate.serving.body import BODY_SECONDS, SMALL_BYTES
 from tidegate.serving.handle import Handle
 from tidegate.serving.protocols import oip
 from tidegate.serving.protocols.port import told
@@ -31,7 +33,7 @@ try:
     import grpc.aio
     from google.protobuf.message import DecodeError
 
-    from tidegate.serving.protocols import oip_grpc
+    from tidegate.serving.protocols import grpc_health, oip_grpc
 except ImportError as error:
     raise missing_extra("grpc", error.name or "grpc", "serving over gRPC") from None
 
@@ -40,6 +42,10 @@ DRAIN_SECONDS = 30.0
 
 _MOST_BYTES = 4096
 """Headers and fields beside the tensors."""
+_READERS = 16
+_QUICK_SECONDS = 0.2
+"""A message that takes longer to arrive is a large one, or its client is slow."""
+_WATCH_SECONDS = 1.0
 _CODES: list[tuple[type[TidegateError], Any]] = [
     (UsageError, grpc.StatusCode.INVALID_ARGUMENT),
     (BadInputError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -71,9 +77,14 @@ class GrpcDoor:
             ("grpc.max_receive_message_length", max_bytes + _MOST_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
+            ("grpc.http2.bdp_probe", 0),  # it would let megabytes of each message come before its turn
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_WAITING_REQUESTS)
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(oip_grpc.SERVICE, self._handlers()),))
+        self._reading = _Reading(max(1, app.arriving.max_bytes // max_bytes))
+        services = {oip_grpc.SERVICE: self._handlers(), grpc_health.SERVICE: self._health_handlers()}
+        self._server.add_generic_rpc_handlers(
+            tuple(grpc.method_handlers_generic_handler(name, handlers) for name, handlers in services.items())
+        )
         place = f"[{host}]" if ":" in host else host
         try:
             self.port = self._server.add_insecure_port(f"{place}:{port}")
@@ -105,11 +116,40 @@ class GrpcDoor:
         answering: dict[str, _Method] = {name: self._telling(name, tell) for name, tell in methods.items()}
         answering["ModelInfer"] = self._model_infer
         return {
-            name: grpc.unary_unary_rpc_method_handler(
-                _guarded(self._made[f"{name}Request"], method), None, self._made[f"{name}Response"].SerializeToString
+            name: grpc.stream_unary_rpc_method_handler(  # one message, read when it is its turn
+                self._guarded(self._made[f"{name}Request"], method), None, self._made[f"{name}Response"].SerializeToString
             )
             for name, method in answering.items()
         }
+
+    def _health_handlers(self) -> dict[str, Any]:
+        request, response = grpc_health.messages()
+
+        async def check(asked: Any, _: Any) -> Any:
+            return response(status=self._health(asked.service))
+
+        async def watch(asked: Any, context: Any) -> None:
+            last = None
+            while not (self._app.draining and last == grpc_health.NOT_SERVING):  # it must not keep the server from ending
+                try:
+                    now = self._health(asked.service)
+                except NotFoundError:
+                    now = grpc_health.SERVICE_UNKNOWN if not self._app.draining else grpc_health.NOT_SERVING
+                if now != last:
+                    await context.write(response(status=now))
+                    last = now
+                await asyncio.sleep(_WATCH_SECONDS)
+
+        kinds = {"Check": (grpc.stream_unary_rpc_method_handler, check), "Watch": (grpc.stream_stream_rpc_method_handler, watch)}
+        return {
+            name: kind(self._guarded(request, method), None, response.SerializeToString) for name, (kind, method) in kinds.items()
+        }
+
+    def _health(self, service: str) -> int:
+        """The status of the server (an empty name, or that of its service), or of a model."""
+        if service not in {"", oip_grpc.SERVICE, grpc_health.SERVICE}:
+            self._app.models.find(service)
+        return grpc_health.NOT_SERVING if self._app.draining else grpc_health.SERVING
 
     def _telling(self, name: str, tell: _Tell) -> _Method:
         response = self._made[f"{name}Response"]
@@ -150,24 +190,74 @@ class GrpcDoor:
             raise
         return oip_grpc.encode(answered.handle.version, decoded, answered.outputs, answered.ids)
 
+    def _guarded(self, kind: Any, method: _Method) -> Any:
+        """The method, from a call to a message of ``kind``, and with errors as status codes: the last seam, as in ``App``."""
 
-def _guarded(kind: Any, method: _Method) -> _Method:
-    """The method, from bytes to a message of ``kind``, and with errors as status codes: the last seam, as in ``App``."""
+        async def guarded(_: Any, context: Any) -> Any:
+            try:
+                with self._app.arriving.hold() as held:
+                    data = await self._reading.read(context)
+                    if len(data) > SMALL_BYTES:
+                        held.add(len(data))
+                    message, data = kind.FromString(data), b""
+                    return await method(message, context)
+            except DecodeError:
+                status, text = grpc.StatusCode.INVALID_ARGUMENT, f"the message is no {kind.DESCRIPTOR.name} [bad-request]"
+            except TidegateError as error:
+                code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+                status, text = _OF_CODE.get(error.code, code), told(error)
+            except Exception:  # noqa: BLE001 - a bug is a plain INTERNAL for the client, and a traceback in the log
+                _log.exception("a call failed")
+                status, text = grpc.StatusCode.INTERNAL, "the server failed to answer this call. its log says why [internal]"
+            return await context.abort(status, text)
 
-    async def guarded(request: bytes, context: Any) -> Any:
+        return guarded
+
+
+class _Reading:
+    """Whose messages may come now. How much of one is there, gRPC tells nobody before it is whole: so few may come at a time.
+
+    A large message, or a slow one, soon makes room for others: small ones do not wait for it.
+    """
+
+    def __init__(self, large: int) -> None:
+        """``large``: how many large messages may be on their way."""
+        self._any = asyncio.Semaphore(_READERS)
+        self._large = asyncio.Semaphore(large)
+
+    async def read(self, context: Any) -> bytes:
+        """The message of a call.
+
+        Raises:
+            OverloadedError: it is large, and too many of those are on their way.
+            UnavailableError: it did not arrive in time.
+        """
+        await self._any.acquire()
+        reading: asyncio.Future[Any] = asyncio.ensure_future(context.read())
         try:
-            return await method(kind.FromString(request), context)
-        except DecodeError:
-            status, text = grpc.StatusCode.INVALID_ARGUMENT, f"the message is no {kind.DESCRIPTOR.name} [bad-request]"
-        except TidegateError as error:
-            code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
-            status, text = _OF_CODE.get(error.code, code), told(error)
-        except Exception:  # noqa: BLE001 - a bug is a plain INTERNAL for the client, and a traceback in the log
-            _log.exception("a call failed")
-            status, text = grpc.StatusCode.INTERNAL, "the server failed to answer this call. its log says why [internal]"
-        return await context.abort(status, text)
+            try:
+                await asyncio.wait([reading], timeout=_QUICK_SECONDS)
+            finally:
+                self._any.release()
+            if reading.done():
+                return _whole(reading.result())
+            if self._large.locked():
+                why = "others are on their way"
+                raise OverloadedError("too many large messages arrive at the same time", why=why, retry_after=1.0)
+            async with self._large, asyncio.timeout(BODY_SECONDS):
+                return _whole(await reading)
+        except TimeoutError:
+            raise UnavailableError(
+                "slow-body", f"the message did not arrive within {BODY_SECONDS:.0f} seconds", fix="send it in one go"
+            ) from None
+        finally:
+            reading.cancel()
 
-    return guarded
+
+def _whole(message: Any) -> bytes:
+    if message is grpc.aio.EOF:  # pyright: ignore[reportAttributeAccessIssue]  (the stub lacks it)
+        raise UsageError("bad-request", "the call has no message", fix="send one")
+    return message
 
 
 def _named(model: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tidegate import digest as digests
 from tidegate.errors import IntegrityError, NotFoundError
-from tidegate.store.ports import Bucket, Progress
+from tidegate.store.ports import Bucket, Copying, Progress
 
 OBJECTS = "objects/"
 """The folder of a bucket that holds objects and nothing else."""
@@ -54,6 +54,10 @@ def fetch_object(bucket: Bucket, digest: str, *, progress: Progress | None = Non
             fix="restore it from a backup; tidegate store verify lists everything that is missing",
         ) from None
     found = digests.of_file(path)
+    if found != digest and isinstance(bucket, Copying):  # the copy is damaged, or what it was made of is
+        bucket.forget(path)
+        path = bucket.local(key, progress=progress)
+        found = digests.of_file(path)
     if found != digest:
         raise IntegrityError(
             "object-changed",

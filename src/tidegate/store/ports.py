@@ -99,6 +99,15 @@ class Collectable(Protocol):
         ...
 
 
+@runtime_checkable
+class Copying(Protocol):
+    """A bucket whose ``local`` hands out copies that it keeps, beside ``Bucket``."""
+
+    def forget(self, copy: Path) -> None:
+        """Removes a copy that turned out to be damaged: the next ``local`` fetches it anew."""
+        ...
+
+
 class CatalogEntry(NamedTuple):
     """One row of the index of what is in the bucket. ``number`` is 0 for things without versions."""
 

@@ -125,6 +125,21 @@ def test_pyproject_is_read_when_there_is_no_tidegate_toml(tmp_path):
     assert (found.folder, found.settings.actor, found.policies) == (tmp_path, "py", {"m": {"task": "binary"}})
 
 
+def test_the_path_of_a_key_begins_at_the_project(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "tidegate.toml").write_text('signing_key = "keys/gate.pem"\n')
+    key = str(tmp_path / "keys" / "gate.pem")
+    assert load_project(tmp_path / "sub").settings.signing_key.get_secret_value() == key
+    for given, expected in (
+        (key, key),
+        ("-----BEGIN KEY", "-----BEGIN KEY"),
+        ("", ""),
+        ("~nobody-here/k", str(tmp_path / "~nobody-here/k")),
+    ):
+        monkeypatch.setenv("TIDEGATE_SIGNING_KEY", given)
+        assert load_project(tmp_path).settings.signing_key.get_secret_value() == expected
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [("stor = 'x'", "sets 'stor', which is no setting"), ("store = 7", "cannot be 7"), ("store = ", "is not TOML")],

@@ -82,6 +82,17 @@ def test_missing_values_mean_the_same_after_compiling(boosted, flights):
     assert [tensor.nullable for tensor in contents.signature.inputs] == [True, False, True]
 
 
+@pytest.mark.parametrize("numbers", [["wind"], ["wind", "seats", "previous_delay"]])
+def test_a_number_that_the_graph_cannot_count_is_refused_instead_of_infinite(boosted, flights, numbers):
+    table = flights[numbers].astype(float)
+    contents = packed(type(boosted)(max_iter=5).fit(table, flights["carrier"] == "UA"), table)
+    columns = {name: table[name].to_numpy() for name in table}
+    assert loaded(contents).predict(columns)
+    columns["wind"] = np.where(columns["wind"] > 0, 1e308, columns["wind"])
+    with pytest.raises(BadInputError, match="model-refused-input"):
+        loaded(contents).predict(columns)
+
+
 def test_a_model_that_refuses_unseen_text_still_does(strict, flights, columns):
     contents = packed(strict, flights)
     assert contents.format == "onnx"

@@ -8,7 +8,7 @@ import pytest
 from tidegate import frames
 from tidegate.clock import DAY, HOUR
 from tidegate.errors import UsageError
-from tidegate.monitoring import PredictionLog
+from tidegate.monitoring import PredictionLog, prediction_log
 from tidegate.monitoring.prediction_log import PredictionColumns
 from tidegate.records.serving import Prediction
 from tidegate.store.bucket.folder import FolderBucket
@@ -111,3 +111,22 @@ def test_columns_are_written_as_their_rows_would_be(bucket: FolderBucket) -> Non
     for name, values in one.items():
         assert values.dtype == two[name].dtype
         np.testing.assert_array_equal(values, two[name])
+
+
+def test_rows_of_very_many_days_share_a_part(bucket: FolderBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_log, "MOST_DAYS", 4)
+    log = PredictionLog(bucket, "delay")
+    days = [*range(-30, 30), *[7] * 5, *[9] * 5]
+    ids = [f"p{place}" for place in range(len(days))]
+    times = np.array(days) * DAY + HOUR
+    numbers = np.arange(len(days), dtype=float)
+    columns = PredictionColumns("delay", 1, ids, times, times, numbers, {"x": numbers}, {"y": numbers})
+    log.append_columns(columns)
+    log.append_columns(columns)
+    assert len(list(bucket.keys("monitoring/delay/"))) == 4 + 1
+    assert len(list(bucket.keys("monitoring/delay/1970-01-08/"))) == 1
+    assert len(log.days()) == 60
+    assert read(log, -31 * DAY, 30 * DAY)["in.x"].size == len(days)
+    for day in (-30, 0, 7, 29):
+        rows = read(log, day * DAY, (day + 1) * DAY)["prediction_id"].tolist()
+        assert rows == [name for name, at in zip(ids, days, strict=True) if at == day]

@@ -1,11 +1,11 @@
 import msgspec
 import pytest
-from conftest_release_house import asking
+from conftest_release_house import POLICY, asking
 
 from tidegate import digest
-from tidegate.clock import Clock
+from tidegate.clock import DAY, Clock
 from tidegate.records.ledger import Promoted
-from tidegate.release import audit_ledger, read_pointer, verify_ledger
+from tidegate.release import Release, audit_ledger, read_pointer, verify_ledger
 from tidegate.release.ledger import append
 
 
@@ -37,6 +37,22 @@ def test_a_promotion_written_by_hand_is_found_although_the_chain_holds(whole):
     append(whole.bucket, "delay", lambda _state: event, clock=Clock.replay(whole.now), actor="mallory")
     assert verify_ledger(whole.bucket, "delay") == []
     assert ["without a PASS" in problem for problem in audit_ledger(whole.bucket, "delay")] == [True]
+
+
+def test_a_clock_that_is_set_back_makes_nothing_stand_that_had_expired(whole):
+    whole.release = lambda actor: Release(whole.bucket, Clock(lambda: whole.now), actor)
+    whole.champion(1)
+    whole.ready(2)
+    whole.now += 20 * DAY
+    whole.release("ana").freeze("delay", reason="holidays")
+    whole.release("ana").unfreeze("delay", reason="back")
+    assert audit_ledger(whole.bucket, "delay") == verify_ledger(whole.bucket, "delay") == []
+    whole.now -= 20 * DAY
+    whole.release("ana").promote("delay", 2, policy=POLICY)
+    (problem,) = audit_ledger(whole.bucket, "delay")
+    assert "had expired" in problem
+    (problem,) = verify_ledger(whole.bucket, "delay")
+    assert "a clock was wrong" in problem
 
 
 @pytest.mark.parametrize("ending", [".json", ".report.json"])

@@ -100,6 +100,16 @@ def test_a_typed_name_counts_and_the_ledger_says_whose_page_it_was_typed_on(site
     assert "data-approve" not in site.client.get("/models/delay/versions/1").text
 
 
+@pytest.mark.parametrize("kind", [".json", ".report.json"])
+def test_a_version_whose_receipt_is_gone_still_has_a_page(site: Site, kind: str) -> None:
+    site.workspace.store.bucket.delete(receipt_key("delay", site.receipt, kind))
+    page = site.client.get("/models/delay/versions/1")
+    assert page.status == 200
+    assert "what it was judged by is there" in page.text
+    assert "data-approve" not in page.text
+    assert site.client.get("/models/delay").status == site.client.get("/releases").status == 200
+
+
 def test_the_page_asks_and_binds_what_it_shows(site: Site) -> None:
     page = site.client.get("/models/delay/versions/1").text
     assert f'data-approve="{URL}" data-receipt="{site.receipt}"' in page

@@ -146,7 +146,8 @@ def test_a_flood_of_large_bodies_is_bounded_and_leaves_nothing_behind():
             return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
 
         try:
-            done.append((name, len(await read_body(receive, {}, 10_000, arriving))))
+            with arriving.hold() as held:
+                done.append((name, len(await read_body(receive, {}, 10_000, held))))
         except TidegateError as error:
             done.append((name, error.code))
             assert isinstance(error, OverloadedError)  # noqa: PT017
@@ -160,6 +161,33 @@ def test_a_flood_of_large_bodies_is_bounded_and_leaves_nothing_behind():
     assert ("small", 50) in done  # a body that is there at once waits for nobody
     assert sorted(str(outcome) for name, outcome in done if name != "small") == ["800", "overloaded"]
     assert arriving.bytes == 0
+
+
+def test_a_large_body_counts_while_it_waits_to_be_read(shop):
+    app, _, _ = shop.app()
+    app.arriving.max_bytes = 250_000
+    parquet = b"application/vnd.apache.parquet"  # files are read beside the event loop
+    seen = []
+
+    async def ask(kind, data):
+        async def receive():
+            return {"type": "http.request", "body": data, "more_body": False}
+
+        async def send(message):
+            if "status" in message:
+                seen.append(message["status"])
+
+        headers = [(b"content-type", kind)]
+        scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": headers, "query_string": b""}
+        await app(scope, receive, send)
+
+    async def run():
+        small = b"wind,seats,carrier\n1,2,UA\n"
+        await asyncio.gather(*[ask(parquet, b"PAR1" * 25_000) for _ in range(3)], ask(b"text/csv", small))
+
+    asyncio.run(run())
+    assert sorted(seen) == [200, 422, 422, 503]
+    assert app.arriving.bytes == 0
 
 
 def test_what_is_turned_away_says_when_to_come_back(shop):

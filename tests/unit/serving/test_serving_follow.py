@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import json
 import shutil
+import threading
+import time
 
+import msgspec
 import pytest
 from serving_shop import call, tensors
 
 from tidegate.errors import NotFoundError, UnavailableError
+from tidegate.records.ledger import RolloutStarted
+from tidegate.records.rollout import RolloutPolicy
 from tidegate.serving.follow import Follower
 from tidegate.store.objects import object_key
 
@@ -85,3 +91,54 @@ def test_the_bucket_may_go_away(shop):
     shop.promote(shop.versions[1])
     follower.look()
     assert (follower.handle.version, follower.problem) == (shop.versions[1], "")
+
+
+def test_what_is_gone_while_it_serves_is_told(shop):
+    app, follower, _ = shop.app()
+    (shop.root / "bucket").rename(shop.root / "away")
+    follower.look()
+    assert "nothing-promoted" in follower.problem
+    assert (follower.handle.version, follower.wanted) == (shop.versions[0], 1)
+    assert call(app, "/v2/models/delay/infer", {"inputs": tensors()})[0] == 200
+    (shop.root / "away").rename(shop.root / "bucket")
+    follower.look()
+    assert follower.problem == ""
+
+
+def test_a_bucket_that_does_not_answer_is_told_while_it_is_waited_for(shop, monkeypatch):
+    follower = Follower(shop.bucket, "delay")
+    monkeypatch.setattr("tidegate.serving.follow.SILENT_SECONDS", 0.01)
+
+    class Hanging:
+        def __init__(self):
+            self.asked, self.answer = threading.Event(), threading.Event()
+
+        def find(self, key):
+            self.asked.set()
+            self.answer.wait(10)
+            return shop.bucket.find(key)
+
+    follower._bucket = hanging = Hanging()
+    looking = threading.Thread(target=follower.look)
+    looking.start()
+    hanging.asked.wait(10)
+    time.sleep(0.02)
+    assert "bucket-unavailable" in follower.problem
+    hanging.answer.set()
+    looking.join()
+    assert follower.problem == ""
+
+
+def test_a_candidate_that_cannot_be_loaded_degrades_the_server(shop):
+    app, follower, _ = shop.app()
+    second = shop.versions[1]
+    shutil.rmtree(shop.root / "bucket/models/delay/versions/2")
+    plan = msgspec.to_builtins(RolloutPolicy(mode="canary"))
+    event = RolloutStarted(version=2, digest=second.digest, receipt="r", plan=plan)
+    shop.ledger.append("delay", lambda _: event)
+    follower.look()
+    follower.look()
+    health = json.loads(call(app, "/health")[2])
+    assert (health["status"], follower.problem) == ("degraded", "")
+    assert "no-such-version" in health["models"][0]["rollout"]["problem"]
+    follower.stop()

@@ -52,23 +52,42 @@ def test_what_waits_is_bounded_in_bytes_as_well(monkeypatch):
     assert queue.dropped == 2
 
 
-def test_a_full_disk_drops_with_a_count_and_recovers():
-    full, written = [True], []
+def test_on_a_full_disk_rows_wait_then_are_dropped_with_a_count_and_it_recovers(caplog):
+    full, written, tried = [True], [], []
 
     def append(part):
         if full[0]:
-            raise UnavailableError("disk-full", "the disk is full")
+            tried.append(part.ids)
+            raise UnavailableError("disk-full", f"the disk is full: cannot write {part.ids}")
         written.extend(part.ids)
 
+    queue = LogQueue(append, max_waiting=6)
+    for place in range(5):
+        assert queue.put(served(2, 2 * place)) is (place < 4)
+        queue.flush()
+    assert (queue.dropped, queue.written, tried) == (2, 0, [["id0", "id1"]] * 5)  # always the same rows: nothing is written twice
+    assert "disk-full" in queue.problem
+    assert len(caplog.records) == 1
+    full[0] = False
+    queue.flush()
+    assert (queue.dropped, queue.written, written, queue.problem) == (2, 8, [f"id{row}" for row in range(8)], "")
+
+
+def test_rows_that_cannot_be_written_at_the_end_are_counted_and_those_of_a_bug_at_once():
+    def append(part):
+        raise error[0]
+
+    error = [UnavailableError("bucket-unavailable", "it is away")]
+    queue = LogQueue(append)
+    queue.put(served(3))
+    queue.start()
+    queue.stop()
+    assert (queue.dropped, queue.written) == (3, 0)
+    error[0] = ValueError("x")
     queue = LogQueue(append)
     queue.put(served(3))
     queue.flush()
-    assert (queue.dropped, queue.written) == (3, 0)
-    assert "disk-full" in queue.problem
-    full[0] = False
-    queue.put(served(2))
-    queue.flush()
-    assert (queue.dropped, queue.written, len(written), queue.problem) == (3, 2, 2, "")
+    assert (queue.dropped, queue.problem) == (3, "an error of the server [ValueError]")
 
 
 def test_versions_are_written_apart():

@@ -3,8 +3,9 @@ import os
 
 import pytest
 
-from tidegate.errors import IntegrityError, NotFoundError
+from tidegate.errors import IntegrityError, NotFoundError, UnavailableError
 from tidegate.store import fetch_object, object_key, put_object
+from tidegate.store.bucket import FolderBucket
 from tidegate.store.verify import changed_objects, object_digests
 
 
@@ -28,6 +29,41 @@ def test_a_changed_object_is_never_handed_out(bucket):
     with pytest.raises(IntegrityError, match="was changed on disk"):
         fetch_object(bucket, digest)
     assert changed_objects(bucket, object_digests(bucket)) == [digest]
+
+
+def test_a_damaged_copy_is_fetched_again_and_a_damaged_object_is_not_handed_out(tmp_path):
+    class Copied(FolderBucket):
+        def local(self, key, *, progress=None):
+            copy = tmp_path / key.replace("/", "-")
+            if not copy.exists():
+                copy.write_bytes(super().local(key).read_bytes())
+            return copy
+
+        def forget(self, copy):
+            copy.unlink()
+
+    bucket = Copied(tmp_path / "bucket")
+    digest = put_object(bucket, b"data")
+    fetch_object(bucket, digest).write_bytes(b"date")
+    assert fetch_object(bucket, digest).read_bytes() == b"data"
+    original = FolderBucket.local(bucket, object_key(digest))
+    original.chmod(0o644)
+    original.write_bytes(b"date")
+    bucket.forget(bucket.local(object_key(digest)))
+    with pytest.raises(IntegrityError, match="was changed on disk"):
+        fetch_object(bucket, digest)
+
+
+def test_a_folder_that_went_away_is_not_made_again(tmp_path):
+    bucket = FolderBucket(tmp_path / "store" / "bucket")
+    bucket.put_if_absent("a", b"1")
+    (tmp_path / "store").rename(tmp_path / "away")
+    for write in (lambda: bucket.put_if_absent("b", b"1"), lambda: bucket.compare_and_swap("c", b"1", None)):
+        with pytest.raises(UnavailableError, match="bucket-missing"):
+            write()
+    assert not (tmp_path / "store").exists()
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert bucket.put_if_absent("b", b"1")
 
 
 def test_untouched_objects_verify(bucket):

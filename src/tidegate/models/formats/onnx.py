@@ -157,12 +157,15 @@ class _Session:
 
     def run(self, columns: Columns) -> Columns:
         """The task's outputs; ``columns`` conform to the signature."""
-        if self._matrix:
-            parts = [columns[name] for name in self._names]
-            matrix = parts[0].reshape(len(parts[0]), -1) if len(parts) == 1 else np.column_stack(parts)
-            feed = {self._matrix: matrix.astype(self._kind, copy=False)}
-        else:
-            feed = {tensor.name: _fed(columns[tensor.name], kind) for tensor, kind in self._wanted}
+        try:
+            with np.errstate(
+                over="raise"
+            ):  # a graph may take narrower numbers than its signature: none becomes infinite on the way
+                feed = self._feed(columns)
+        except FloatingPointError:
+            raise BadInputError(
+                "model-refused-input", "a number is too large for the model", why="it counts in 32 bits", fix="check its unit"
+            ) from None
         try:
             answers: list[Any] = self._run(None, feed)
         except Exception as error:
@@ -182,6 +185,13 @@ class _Session:
         if len(answers) > 1:
             return class_outputs(self._task, answers[1], self._labels(answers[0]))
         return class_outputs(self._task, *_decided(answers[0]))
+
+    def _feed(self, columns: Columns) -> dict[str, Any]:
+        if not self._matrix:
+            return {tensor.name: _fed(columns[tensor.name], kind) for tensor, kind in self._wanted}
+        parts = [columns[name] for name in self._names]
+        matrix = parts[0].reshape(len(parts[0]), -1) if len(parts) == 1 else np.column_stack(parts)
+        return {self._matrix: matrix.astype(self._kind, copy=False)}
 
     def _labels(self, found: Any) -> Any:
         if self._labels_are_indexes:

@@ -110,8 +110,13 @@ def show_version(workspace: Workspace, request: Request) -> Page:
     state = workspace.release.state(name)
     policy = workspace.policies.get(name)
     plan: list[tuple[str, TidegateError | None]] = []
-    if policy is not None and state.champion.digest != version.digest:
-        plan = workspace.release.plan(name, version.version, policy=policy).answers
+    asked = None
+    try:
+        if policy is not None and state.champion.digest != version.digest:
+            plan = workspace.release.plan(name, version.version, policy=policy).answers
+            asked = find_asked(workspace, name, version.version)
+    except TidegateError as error:  # a receipt that is gone, a key that cannot be read: the rest of the page is as true as ever
+        plan = [("what it was judged by is there, and as it was", error)]
     others = [item.version for item in workspace.models.list(name) if item.version != version.version]
     return Page(
         "version.html",
@@ -124,7 +129,7 @@ def show_version(workspace: Workspace, request: Request) -> Page:
             "quarantine": state.quarantined.get(version.digest, ""),
             "judgements": [item for item in reversed(state.judgements) if item.version == version.version],
             "plan": plan,
-            "asked": find_asked(workspace, name, version.version),
+            "asked": asked,
             "visitor": visitor_of(workspace, request),
             "approvals": [item for item in state.consents if item.version == version.version],
             "names": sorted(alias for alias, number in state.names().items() if number == version.version),

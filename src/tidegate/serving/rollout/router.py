@@ -62,7 +62,8 @@ class Router:
         self._model = model
         self._load = load
         self._clock = clock
-        self._problem = ""
+        self.problem = ""
+        """Why the candidate cannot be rolled out here; empty when all is well."""
         self._retry_at = 0.0
         self._tried: Rollout | None = None
         self._last: Rollout | None = None
@@ -76,14 +77,14 @@ class Router:
         live = self.live
         if rollout is None:
             self.live = self._loading = None
-            self._problem = ""
+            self.problem = ""
             return
         if live is not None and live.rollout.seq != rollout.seq:
             live = self.live = None  # of a rollout that has ended: it answers nobody while the next candidate is loaded
         self._last = rollout
         if live is not None and live.rollout == rollout and live.candidate is not None:
             return
-        if self._problem and self._tried == rollout and monotonic() < self._retry_at:
+        if self.problem and self._tried == rollout and monotonic() < self._retry_at:
             return
         self._tried = rollout
         loading = self._loading
@@ -99,9 +100,9 @@ class Router:
             return
         if loading.problem:
             self._retry_at = monotonic() + RETRY_SECONDS
-            if loading.problem != self._problem:
+            if loading.problem != self.problem:
                 _log.warning("%s@%s cannot be rolled out here: %s", self._model, rollout.version, loading.problem)
-        self._problem = loading.problem
+        self.problem = loading.problem
         if loading.away:
             self.live = None  # the bucket is to blame, and nothing is known about the candidate
             return
@@ -164,7 +165,7 @@ class Router:
         """The rollout that runs, in a few words for ``/health``; empty if none does."""
         live = self.live
         if live is None:
-            return {"rollout": {"version": self._last.version, "problem": self._problem}} if self._problem and self._last else {}
+            return {"rollout": {"version": self._last.version, "problem": self.problem}} if self.problem and self._last else {}
         rollout = {
             "version": live.rollout.version,
             "mode": live.plan.mode,

@@ -137,6 +137,9 @@ class CloudBucket:
             raise no_such_key(key)
         return path
 
+    def forget(self, copy: Path) -> None:
+        copy.unlink(missing_ok=True)
+
     def delete(self, key: str) -> None:
         check_key(key)
         self._patiently("delete", key, lambda: self._store.delete(key))

@@ -34,6 +34,7 @@ class FolderBucket:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._was_there = root.is_dir()
 
     def find(self, key: str) -> Blob | None:
         path = self._path(key)
@@ -47,6 +48,7 @@ class FolderBucket:
 
     def put_if_absent(self, key: str, source: bytes | Path, *, sha256: str = "", progress: Progress | None = None) -> bool:
         path = self._path(key)
+        self._require_root()
         touched = self._touched(path)
         if touched:
             return False
@@ -65,6 +67,7 @@ class FolderBucket:
 
     def compare_and_swap(self, key: str, data: bytes, expected: str | None) -> str:
         path = self._path(key)
+        self._require_root()
         with _translated("write", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self.root / TEMPORARY / f"{digest.of_bytes(key.encode())[:32]}.lock"):
@@ -125,6 +128,16 @@ class FolderBucket:
                 return False
         return True
 
+    def _require_root(self) -> None:
+        """A folder that was there is not made again: what is written to a place whose disk is away nobody finds when it is back."""
+        if self._was_there and not self.root.is_dir():
+            raise UnavailableError(
+                "bucket-missing",
+                f"the folder {self.root} is gone",
+                why="it was there a moment ago: its disk is away, or somebody moved it",
+                fix="bring it back, and try again",
+            )
+
     def _touched(self, path: Path) -> bool | None:
         """Whether the value is there, and from now on young: garbage collection spares it. None: it may not be touched."""
         if not path.exists():
@@ -146,6 +159,7 @@ class FolderBucket:
         """A synced file with the bytes of ``source``, and their SHA-256."""
         folder = self.root / TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
+        self._was_there = True
         path = folder / secrets.token_hex(16)
         try:
             with path.open("xb") as file:

@@ -75,6 +75,9 @@ class RemoteBucket:
                 raise refused(answer)
             return self._cache.keep(*state, answer.stream(_BLOCK), progress=progress)
 
+    def forget(self, copy: Path) -> None:
+        copy.unlink(missing_ok=True)
+
     def delete(self, key: str) -> None:
         with self._connection.ask("DELETE", VALUE, query={"key": key}) as answer:
             if answer.status >= 400:
