@@ -13,7 +13,7 @@ import platform
 import sys
 from pathlib import Path
 
-from measure import Row
+from measure import Row, figure
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
@@ -60,7 +60,7 @@ def _table(rows: list[Row]) -> str:
     lines = ["| what | median | middle half | promise | |", "|---|---:|---:|---:|---|"]
     for row in rows:
         promise = "" if row.budget is None else f"{'<=' if row.holds else 'BROKEN: <='} {row.budget:g} {row.unit}"
-        lines.append(f"| {row.name} | {row.value:.1f} {row.unit} | {row.spread} | {promise} | {row.note} |")
+        lines.append(f"| {row.name} | {figure(row.value)} {row.unit} | {row.spread} | {promise} | {row.note} |")
     return "\n".join(lines)
 
 

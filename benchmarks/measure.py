@@ -58,4 +58,9 @@ def python(code: str) -> Callable[[], object]:
 def spread(values: Sequence[float], *, scale: float = 1.0) -> str:
     """The middle half of the values: ``12.1 to 12.9``."""
     low, _, high = statistics.quantiles(values, n=4)
-    return f"{low * scale:.1f} to {high * scale:.1f}"
+    return f"{figure(low * scale)} to {figure(high * scale)}"
+
+
+def figure(value: float) -> str:
+    """A number for the table: two digits after the point below 1, else one."""
+    return f"{value:.2f}" if abs(value) < 1 else f"{value:.1f}"

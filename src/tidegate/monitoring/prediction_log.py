@@ -31,9 +31,6 @@ from tidegate.store.ports import Bucket
 
 INPUT = "in."
 OUTPUT = "out."
-
-_GROUP_ROWS = 2_048
-"""Rows that DuckDB encodes in one go. It keeps the core meanwhile until the next tick (4 ms), from whoever predicts in the same process."""
 MOST_DAYS = 64
 """Days that get a part of their own in one append."""
 
@@ -101,7 +98,7 @@ class PredictionLog:
             self._database.execute("SET threads = 1")  # a server predicts beside this: its cores are not the log's
         with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch, self._database.cursor() as con:
             path = Path(scratch, "part.parquet")
-            frames.relation(con, columns).write_parquet(str(path), compression="snappy", row_group_size=_GROUP_ROWS)
+            frames.relation(con, columns).write_parquet(str(path), compression="snappy")
             self._bucket.put_if_absent(f"monitoring/{self._model}/{folder}/predictions-{part}.parquet", path)
 
     def days(self) -> list[str]:

@@ -38,7 +38,8 @@ from tidegate.stats.tally import Tally, Whole
 DRAWS = 10_000
 MOST_CELLS = 256
 """With more different cells than that, the interval is by the delta method: drawing them all would take seconds."""
-DOUBT = 0.5
+DOUBT = 0.25
+"""Rows added to each kind of error in each class: half a row in a binary task, as Agresti & Min add."""
 _CHUNK = 4_000_000
 _BYTE = 127
 _SKEWED = 0.1
@@ -250,7 +251,7 @@ def compare(
     """Bootstrap intervals over cells: the same draws for both models, so that the difference is paired.
 
     Each end is the percentile's or BCa's (Efron, JASA 82, 1987), whichever lies further out: in simulation the one is too near where
-    influences are skewed, the other where few rows differ. Half a row is added to each kind of error that there is, so that none
+    influences are skewed, the other where few rows differ. ``DOUBT`` is added to each kind of error that there is, so that none
     seen does not mean none possible (after Agresti & Min, Statistics in Medicine 24, 2005, who add it for paired proportions); by
     what this moves a value, the end on the other side is moved back. A replicate in which the metric is undefined counts against both
     ends. Changing the models over mirrors the result exactly. With more than ``MOST_CELLS`` cells it is the delta method.
