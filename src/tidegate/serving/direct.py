@@ -2,13 +2,16 @@
 from the model to the socket. It has no task and no future of its own, which together cost as much as everything else.
 
 Whatever is not that plain (a body in pieces, packed bodies, a rollout, anything wrong) goes the long way, through ``App.__call__``.
+
+Whoever asks again over the same connection nearly always sends the same header again, but for the length of the body. So the parser
+need not read it again: what it made of these bytes is known.
 """
 
 from __future__ import annotations
 
 import re
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -21,6 +24,8 @@ from tidegate.serving.handle import Handle
 from tidegate.serving.protocols.request import Request
 
 _PLAIN = re.compile(rb"[\x20-\x7e]*")
+_LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]+)(?=\r\n)", re.IGNORECASE)
+_DIGITS = 8
 
 
 def _end_turn(serving: App) -> None:
@@ -37,6 +42,35 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
+
+
+class Head(NamedTuple):
+    """A header that the parser has read, cut at the length of its body, and what was made of it."""
+
+    before: bytes
+    behind: bytes
+    """From the end of the length to the empty line."""
+    call: Call
+
+    def end_in(self, data: bytes) -> int:
+        """Where the body begins, if these bytes are this header, with whatever length, and a body of just that length; else 0."""
+        start = len(self.before)
+        if not data.startswith(self.before) or (end := data.find(b"\r", start, start + _DIGITS + 1)) < 0:
+            return 0
+        digits, begin = data[start:end], end + len(self.behind)
+        told = digits.isdigit() and data.startswith(self.behind, end) and len(data) - begin == int(digits)
+        return begin if told else 0
+
+
+def cut_head(data: bytes, call: Call) -> Head | None:
+    """The header at the beginning of what was read, if one length is said in it in the usual way; ``call`` is what was made of it."""
+    end = data.find(b"\r\n\r\n") + 2
+    found = list(_LENGTH.finditer(data, 0, end))
+    if len(found) != 1 or b"x-request-id" in call.headers:
+        return None
+    start, stop = found[0].span(1)
+    headers = {name: value for name, value in call.headers.items() if name != b"content-length"}
+    return Head(data[:start], data[stop : end + 2], Call(headers, 0.0, call.protocol, None, call.asked))
 
 
 class Answering:
@@ -84,6 +118,9 @@ class DirectConnection(Connection):
     _call: Call | None = None  # a request whose header may take the short way, and whose body is not whole yet
     _body = b""
     _alone: Handle | None = None  # whose model may be asked at once
+    _inside = False  # a request that the parser has begun is not whole yet
+    _head: Head | None = None  # that of the last request
+    _taken: Call | None = None  # a request that took the short way by way of the parser
 
     @property
     def serving(self) -> App:
@@ -99,10 +136,15 @@ class DirectConnection(Connection):
 
     def data_received(self, data: bytes) -> None:
         """Called with every portion that arrives."""
-        super().data_received(data)
-        self._begun = False
-        if self._call is not None:
-            self._take_long_way()
+        if not self._take_known_way(data):
+            begins = not self._inside
+            super().data_received(data)
+            self._begun = False
+            if self._call is not None:
+                self._take_long_way()
+            taken, self._taken = self._taken, None
+            if begins and taken is not None and not self._inside:
+                self._head = cut_head(data, taken)
         if self._alone is not None:
             alone, self._alone = self._alone, None
             self.serving.predictions.hurry(alone)
@@ -110,13 +152,8 @@ class DirectConnection(Connection):
     def on_message_begin(self) -> None:
         """Called by the parser at a request's first byte."""
         super().on_message_begin()
-        self._begun = True
-        serving = self.serving
-        if not serving.turn:
-            serving.turn = perf_counter()
-            self.loop.call_soon(_end_turn, serving)
-        serving.read += 1
-        self.scope["began"] = serving.turn  # pyright: ignore[reportGeneralTypeIssues]  (a key of ours)
+        self._begun = self._inside = True
+        self.scope["began"] = self._read_one()  # pyright: ignore[reportGeneralTypeIssues]  (a key of ours)
 
     def on_headers_complete(self) -> None:
         """Called by the parser behind a header."""
@@ -130,7 +167,8 @@ class DirectConnection(Connection):
             self._call = self.serving.plain(self.url, self.headers, self.scope["began"])  # pyright: ignore[reportGeneralTypeIssues]
             if self._call is not None:
                 self._body = b""
-                self._turn_away(self._call)
+                if self._keeps_alive():
+                    self._turn_away(self._call, more_body=True)
                 return
         super().on_headers_complete()
 
@@ -146,10 +184,16 @@ class DirectConnection(Connection):
 
     def on_message_complete(self) -> None:
         """Called by the parser at a request's end."""
-        if self._call is None or not self._take_short_way(self._call):
-            if self._call is not None:
-                self._take_long_way()
-            super().on_message_complete()
+        self._inside = False
+        call = self._call
+        if call is not None and self._take_short_way(call, self._body, keep_alive=self._keeps_alive()):
+            self._taken = call
+            return
+        if call is not None:
+            self._take_long_way()
+        super().on_message_complete()
+        if self.cycle is not None and self.cycle.response_complete:
+            self.cycle.more_body = False
 
     def answer(self, answering: Answering, answer: Answer) -> None:
         """Writes an answer in one piece, if somebody is still there."""
@@ -169,31 +213,55 @@ class DirectConnection(Connection):
             self.transport.close()
         self.on_response_complete()
 
-    def _turn_away(self, call: Call) -> None:
-        """Answers a request at its header if it would be answered too late. Its body is read and dropped, as uvicorn does it."""
-        if self.serving.draining or b"x-request-id" in call.headers or not self._keeps_alive():
-            return
-        told = self.serving.turned_away(call)
-        if told is None:
-            return
+    def _read_one(self) -> float:
+        """Counts a request; when the loop began to read what it reads now."""
+        serving = self.serving
+        if not serving.turn:
+            serving.turn = perf_counter()
+            self.loop.call_soon(_end_turn, serving)
+        serving.read += 1
+        return serving.turn
+
+    def _turn_away(self, call: Call, *, more_body: bool) -> bool:
+        """Answers a request at its header if it would be answered too late. What comes of its body is read and dropped, as uvicorn does it."""
+        if self.serving.draining or b"x-request-id" in call.headers or (told := self.serving.turned_away(call)) is None:
+            return False
         answering = Answering(self, call, keep_alive=True)
-        answering.more_body = answering.response_complete = True
+        answering.more_body, answering.response_complete = more_body, True
         self._own(answering)
         date = b"".join([b"%s: %s\r\n" % header for header in self.server_state.default_headers])
         self.transport.write(STATUS_LINE[503] + date + told)
         self.on_response_complete()
+        return True
 
     def _keeps_alive(self) -> bool:
         return self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
 
-    def _take_short_way(self, call: Call) -> bool:
+    def _take_known_way(self, data: bytes) -> bool:
+        """Whether it was a whole request with the header of the last one, and took the short way; nothing has been done otherwise."""
+        head, cycle = self._head, self.cycle
+        if head is None or self._inside or self._left or not cycle.response_complete or cycle.more_body:
+            return False
+        begin = head.end_in(data)
+        if not begin or self.pipeline or self.flow.write_paused or self.transport.is_closing():
+            self._head = None  # whoever sends others now and then is looked at anew
+            return False
+        self._unset_keepalive_if_required()
+        made = head.call
+        call = Call(made.headers, self._read_one(), made.protocol, None, made.asked)
+        if self._turn_away(call, more_body=False) or self._take_short_way(call, data[begin:], keep_alive=True):
+            return True
+        self.serving.read -= 1  # the parser will count it
+        return False
+
+    def _take_short_way(self, call: Call, body: bytes, *, keep_alive: bool) -> bool:
         """Whether it was taken; nothing has been done otherwise."""
         request_id = call.headers.get(b"x-request-id")
         if request_id is not None and not _PLAIN.fullmatch(request_id):
             return False
-        answering = Answering(self, call, keep_alive=self._keeps_alive())
+        answering = Answering(self, call, keep_alive=keep_alive)
         try:
-            answering.request = self.serving.begin(call, self._body, answering)
+            answering.request = self.serving.begin(call, body, answering)
         except OverloadedError as error:
             self._own(answering)
             answering.set_exception(error)

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import re
+from contextlib import suppress
 
 import pytest
 from serving_shop import tensors
@@ -208,3 +209,88 @@ def test_a_server_that_drains_closes_after_the_answer(shop):
 
     ((status, headers, _),) = asyncio.run(run())
     assert (status, headers["connection"]) == (200, "close")
+
+
+SEEN = request(body={"inputs": tensors(), "id": "the one before"})
+OTHER = request(body={"inputs": tensors(), "id": "x" * 300})
+
+
+@pytest.mark.parametrize(
+    ("sent", "again"),
+    [
+        ([OTHER], False),
+        ([request(body=b"{")], True),
+        ([request(body={"inputs": tensors()[:2]})], True),
+        ([request(body={"inputs": tensors(), "id": "y" * 70_000})], True),
+        ([OTHER.replace(b"content-length: ", b"content-length: 0")], False),
+        ([OTHER.replace(b"content-length: ", b"content-length: +")], True),
+        ([OTHER.replace(b"content-length: ", b"content-length:  ")], True),
+        ([OTHER.replace(b"content-length: ", b"content-length: 9")[:-1]], True),
+        ([request(content_encoding="none")], True),
+        ([request(PATH.replace("infer", "Infer"))], True),
+        ([request("/v2/health/ready", b"", method="GET")], True),
+        ([OTHER.replace(b"\r\ncontent-type", b"\r\ntransfer-encoding: chunked\r\ncontent-type")], True),
+        ([OTHER[:30], OTHER[30:]], True),
+        ([OTHER[:-1], OTHER[-1:]], True),
+        ([OTHER[:3], OTHER[3:-1] + OTHER[-1:] + OTHER[:9], OTHER[9:]], True),
+    ],
+)
+def test_a_header_that_was_seen_before_is_answered_as_if_it_were_new(shop, monkeypatch, sent, again):
+    """``again``: whether the parser reads it, as it does where a body is wrong. No answer at all is one, too: the body is not whole."""
+    begun = []
+    begin = DirectConnection.on_message_begin
+    monkeypatch.setattr(DirectConnection, "on_message_begin", lambda self: (begun.append(self), begin(self)))
+
+    async def talk(line, pieces):
+        reader, writer = await asyncio.open_connection("127.0.0.1", line.port)
+        found = []
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.03)
+        begun_by_then = len(begun)
+        writer.write_eof()
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                found.append(plain(await answer(reader)))
+        writer.close()
+        return found, begun_by_then
+
+    async def run():
+        async with Line(shop) as line:
+            alone, _ = await talk(line, sent)
+            begun.clear()
+            behind, parsed = await talk(line, [SEEN, *sent])
+            return alone, behind, parsed
+
+    alone, behind, parsed = asyncio.run(run())
+    assert [behind[0][0], *behind[1:]] == [200, *alone]
+    assert (parsed > 1) == again
+
+
+def test_who_keeps_asking_with_the_same_header_is_read_without_the_parser(shop, monkeypatch):
+    fed = []
+    begin = DirectConnection.on_message_begin
+    monkeypatch.setattr(DirectConnection, "on_message_begin", lambda self: (fed.append(1), begin(self)))
+
+    async def run():
+        async with Line(shop) as line:
+            sent = [request(body={"inputs": tensors(), "id": "a" * length}) for length in (1, 50, 900, 2)]
+            found = await line.ask(*sent, answers=4)
+            (room,) = line.app.predictions._rooms.values()
+            room.requests, room.rows, room.depth, room.pace = 100, 100, 100.0, 1.0
+            reader, writer = await asyncio.open_connection("127.0.0.1", line.port)
+            room.requests = room.rows = 0
+            writer.write(sent[0])
+            first = await answer(reader)
+            room.requests, room.rows, room.depth, room.pace = 100, 100, 100.0, 1.0
+            writer.write(sent[1])
+            away = await answer(reader)
+            room.requests = room.rows = 0
+            writer.write(sent[2])
+            after = await answer(reader)
+            writer.close()
+            return found, [first[0], away[0], after[0]], line.long
+
+    found, turned, long = asyncio.run(run())
+    assert [len(json.loads(body)["id"]) for _, _, body in found] == [1, 50, 900, 2]
+    assert (turned, long, len(fed)) == ([200, 503, 200], 0, 2)
