@@ -125,7 +125,7 @@ def test_a_class_with_state_and_its_pre_and_postprocessing(project, table, monke
     assert sys.path == path
     del predictor
     gc.collect()
-    assert set(sys.modules) == before
+    assert set(sys.modules) <= before  # what an earlier test left may go as well
 
 
 def test_functions(project, table, monkeypatch):
