@@ -117,7 +117,8 @@ class S3Server:
 
     def unfinished_uploads(self) -> int:
         """How many uploads in parts were neither completed nor aborted."""
-        listed = self._run("radosgw-admin", "-c", "ceph.conf", "bucket", "list", "--bucket", BUCKET, "--allow-unordered")
+        everything = ("--allow-unordered", "--max-entries", "1000000")
+        listed = self._run("radosgw-admin", "-c", "ceph.conf", "bucket", "list", "--bucket", BUCKET, *everything)
         return listed.count(".meta")
 
     def _make_bucket(self) -> None:

@@ -41,12 +41,9 @@ SEED = 20_260
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "gate-simulation.md"
 PARAMETERS = {
     "regression": {"pinball": "pinball@0.9"},
-    "ranking": {
-        "hit_rate": "hit_rate@1",
-        "precision": "precision@3",
-        "recall": "recall@3",
-    },  # ten of a dozen documents hold all that is good
+    "ranking": {"hit_rate": "hit_rate@1", "precision": "precision@3", "recall": "recall@3"},
 }
+"""By task, how deep or where a metric is tried. The ten best of a dozen documents hold all that is good in any order: there nothing differs."""
 ALIKE = {"f0.5": "f1", "f2": "f1", "utility": "expected_cost"}
 """Metrics that are left out, as they are measured like another, with other weights."""
 

@@ -193,7 +193,7 @@ class DirectConnection(Connection):
             self._take_long_way()
         super().on_message_complete()
         if self.cycle is not None and self.cycle.response_complete:
-            self.cycle.more_body = False
+            self.cycle.more_body = False  # uvicorn leaves it so where the answer came first
 
     def answer(self, answering: Answering, answer: Answer) -> None:
         """Writes an answer in one piece, if somebody is still there."""

@@ -35,7 +35,7 @@ def test_few_rows_do_not_pass_and_fewer_bins_need_fewer() -> None:
         rows, policy(rule("calibration_error", "floor", value=0.9), rule("calibration_error@5", "floor", value=0.9))
     ).rules
     assert (many.verdict, few.verdict) == (Verdict.INCONCLUSIVE, Verdict.PASS)
-    assert "200 rows are too few for 15 bins: at least 450" in many.reason
+    assert "200 rows are too few for 15 bins: at least 450 are needed, or fewer bins: @6" in many.reason
     assert many.candidate.low is None
 
 

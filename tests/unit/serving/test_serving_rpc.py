@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import grpc
+import grpc.aio
 import pytest
 
-grpc = pytest.importorskip("grpc")
-
-from tidegate.errors import UnavailableError, UsageError  # noqa: E402
-from tidegate.serving import rpc  # noqa: E402
-from tidegate.serving.admission import OverloadedError  # noqa: E402
-from tidegate.serving.protocols import grpc_health, oip_grpc  # noqa: E402
+from tidegate.errors import UnavailableError, UsageError
+from tidegate.serving import rpc
+from tidegate.serving.admission import OverloadedError
+from tidegate.serving.protocols import grpc_health, oip_grpc
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 

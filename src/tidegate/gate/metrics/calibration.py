@@ -81,7 +81,8 @@ def _measure(bins: int, part: str | None, evidence: Evidence, confidence: float,
 def _few(rows: int, bins: int) -> str:
     if rows >= _LEAST * bins:
         return ""
-    return f"{rows} rows are too few for {bins} bins: at least {_LEAST * bins:,} are needed, or fewer bins (calibration_error@5)"
+    fewer = f", or fewer bins: @{rows // _LEAST}" if rows >= _LEAST else ""
+    return f"{rows} rows are too few for {bins} bins: at least {_LEAST * bins:,} are needed{fewer}"
 
 
 def _said(part: str | None, evidence: Evidence, predictions: Any) -> tuple[Any, Any]:
