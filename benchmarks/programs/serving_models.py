@@ -10,16 +10,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.kernel_ridge import KernelRidge
 
 
-def rows(width: int) -> NDArray[Any]:
-    """[1000, width] rows."""
-    return np.random.default_rng(0).normal(size=(1000, width))
+def rows(width: int, count: int = 1000) -> NDArray[Any]:
+    """[count, width] rows."""
+    return np.random.default_rng(0).normal(size=(count, width))
 
 
 def fitted(name: str, seed: int = 0) -> tuple[Any, NDArray[Any], str]:
-    """A fitted estimator, its rows and its task: ``forest`` (20 columns), ``boosted`` (10), or ``native``, which ONNX cannot hold."""
-    table = rows(10 if name == "boosted" else 20)
+    """A fitted estimator, its rows and its task: ``forest`` (20 columns), ``boosted`` (10), or ``native`` and ``heavy``, which ONNX cannot hold."""
+    table = rows(10 if name == "boosted" else 20, 4000 if name == "heavy" else 1000)
     noisy = table[:, 0] + np.random.default_rng(1).normal(size=len(table))
-    if name == "native":
+    if name in ("native", "heavy"):
         return KernelRidge(kernel="laplacian", alpha=1.0).fit(table, noisy), table, "regression"
     label = (noisy > 0).astype(int)
     if name == "boosted":
