@@ -12,7 +12,7 @@ import msgspec
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tidegate.cli.flags import Flags, set_flags
+from tidegate.cli.flags import Flags, finish, set_flags
 from tidegate.errors import TidegateError
 
 
@@ -126,6 +126,8 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - the last seam: a bug ends in four lines as well
         print_error(_internal(error), as_json="--json" in words)
         sys.exit(1)
+    finally:
+        finish()
 
 
 def print_error(error: TidegateError, *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ class Flags:
 
 
 _current: ContextVar[Flags] = ContextVar("flags", default=Flags())  # noqa: B039 - frozen
+_opened: ContextVar[Workspace | None] = ContextVar("opened", default=None)
 
 
 def flags() -> Flags:
@@ -38,7 +39,16 @@ def set_flags(chosen: Flags) -> None:
 def open_workspace(*, recover: bool = True) -> Workspace:
     """The workspace of the project that this call is about; loaded only now, so that help and ``gate check`` stay quick."""
     _tell_a_new_place()
-    return importlib.import_module("tidegate.workspace").Workspace.open(flags().folder, recover=recover, **flags().settings)
+    opened = importlib.import_module("tidegate.workspace").Workspace.open(flags().folder, recover=recover, **flags().settings)
+    _opened.set(opened)
+    return opened
+
+
+def finish() -> None:
+    """Waits for what follows this call's ledger entries, as long as the interpreter is whole: when it ends, threads can start none."""
+    opened = _opened.get()
+    if opened is not None:
+        opened.follow_up.wait()
 
 
 def _tell_a_new_place() -> None:

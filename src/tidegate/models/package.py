@@ -155,7 +155,8 @@ def runs_code(version: ModelVersion) -> RefusedError:
         "loads-code",
         f"{version.ref} runs code of its own when it is loaded",
         why="this deployment does not allow it",
-        fix="register it in a format that runs no code, or set serving.allow_code for this model",
+        fix=f"register it in a format that runs no code, or declare allow_code = true in [models.{version.name}.serving]; "
+        f"to try it here: tidegate model load-check {version.ref} --allow-code",
     )
 
 

@@ -7,8 +7,8 @@ two leaves a stale pointer, and every reader looks past it for newer entries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import count, islice
 
 import msgspec
@@ -18,7 +18,7 @@ from tidegate.clock import MINUTE, Clock, format_time
 from tidegate.errors import ConflictError, IntegrityError
 from tidegate.records.ledger import Event, LedgerEntry, Pointer
 from tidegate.release.state import LedgerState, fold
-from tidegate.store.ports import Bucket
+from tidegate.store.ports import Blob, Bucket
 
 _ATTEMPTS = 1000
 _ONE_BY_ONE = 8
@@ -126,10 +126,17 @@ def _stored(bucket: Bucket, model: str, after: int) -> Iterator[tuple[str, bytes
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         while True:
             batch = list(islice(keys, _AT_ONCE))
-            for key, blob in zip(batch, pool.map(bucket.find, batch), strict=True):
+            for key, blob in zip(batch, _found(bucket, batch, pool), strict=True):
                 if blob is None:
                     return
                 yield key, blob.data
+
+
+def _found(bucket: Bucket, keys: Sequence[str], pool: Executor) -> Iterator[Blob | None]:
+    try:
+        return pool.map(bucket.find, keys)
+    except RuntimeError:  # the interpreter is ending, where no thread is to be had, and what follows its last entry still reads
+        return map(bucket.find, keys)
 
 
 def read_state(bucket: Bucket, model: str) -> LedgerState:

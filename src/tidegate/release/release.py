@@ -218,7 +218,7 @@ class Release:
                 "break-glass-forbidden",
                 f"{actor} may not break the glass of {model}",
                 why=f"those who may: {', '.join(policy.release.break_glass) or 'nobody'}",
-                fix="declare break_glass under [models.NAME.release], or let the gate judge",
+                fix=f"let the gate judge, or declare break_glass under [models.{model}.release]",
             )
 
         def decide(state: LedgerState) -> Event:

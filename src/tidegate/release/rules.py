@@ -213,7 +213,7 @@ def _pointer_stands(state: LedgerState, request: Request) -> TidegateError | Non
     return ConflictError(
         "pointer-moved",
         f"the champion moved since the gate judged {request.ref}: {now} serves since ledger entry {state.champion.move}",
-        why=f"the comparison was with {then} (entry {request.receipt.baseline.move}) and says nothing about {now}",
+        why=f"the comparison was with {then} as of entry {request.receipt.baseline.move}, and says nothing about what came since",
         fix=f"tidegate gate {request.ref}",
     )
 

@@ -26,7 +26,7 @@ from tidegate.frames import Columns
 from tidegate.records.policy import ServingPolicy
 from tidegate.serving.admission import TIMEOUT_HEADER, OverloadedError, seconds_wanted
 from tidegate.serving.batching import Asking, Waiting
-from tidegate.serving.body import SMALL_BYTES, Arriving, GoneError, Message, Receive, packed, read_body
+from tidegate.serving.body import SMALL_BYTES, Arriving, GoneError, Message, Reading, Receive, packed, read_body
 from tidegate.serving.follow import Follower
 from tidegate.serving.handle import Handle
 from tidegate.serving.log import LogQueue
@@ -122,8 +122,9 @@ class App:
         if scope["type"] != "http":
             return
         call = Call(dict(scope["headers"]), scope.get("began") or perf_counter())
+        reading = Reading(receive)
         try:
-            answer = await self._answer(scope, receive, call)
+            answer = await self._answer(scope, reading, call)
         except GoneError:
             return
         except Exception as error:  # noqa: BLE001 - the last seam
@@ -132,10 +133,16 @@ class App:
         if len(body) >= _PACK_BYTES and b"accept-encoding" in call.headers:
             body, packing = await _packed(body, call.headers)
             headers = headers + packing
-        close = self.draining or status == 408  # after a 413 the rest is read and dropped: closing would cut the answer off
+        close = self.draining or status == 408
         headers = self.finished(headers, body, call, close=close)
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        # To close while more of a refused body comes would cut the answer off. uvicorn drops the rest itself where it does not close.
+        comes = reading.more and status != 408 and b"expect" not in call.headers
+        early = comes and call.headers.get(b"connection", b"").lower() == b"close"
+        await send({"type": "http.response.body", "body": body, "more_body": early})
+        if early:
+            await reading.drop()
+            await send({"type": "http.response.body"})
 
     def refusal(self, error: Exception, call: Call) -> Answer:
         """The answer that tells an error, which is counted. A bug is a plain 500 for the client, and a traceback in the log."""

@@ -6,6 +6,7 @@ import asyncio
 import re
 import zlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Self
 
 from tidegate.errors import UnavailableError, UsageError
@@ -25,6 +26,8 @@ _REFUSED = re.compile(rb";\s*q=0(\.0*)?\s*$")
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 
 
+MAX_DROPPED_BYTES = 64 * 1024 * 1024
+"""Of a body that was refused already: it is read and dropped for a while, because closing at once would cut the answer off."""
 SMALL_BYTES = 64 * 1024
 """Bodies up to here that come in one piece are not counted: whoever sends large ones does not keep them out."""
 MAX_ARRIVING_BYTES = 256 * 1024 * 1024
@@ -70,6 +73,27 @@ class Held:
             raise OverloadedError("too many large bodies arrive at the same time", why=why, retry_after=1.0)
         arriving.bytes += size
         self._bytes += size
+
+
+class Reading:
+    """What a request's body is received by, and whether there is more of it."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.more = True
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.more = bool(message.get("more_body"))
+        return message
+
+    async def drop(self) -> None:
+        """Reads what is still to come and drops it, for a while."""
+        dropped = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BODY_SECONDS):
+                while self.more and dropped < MAX_DROPPED_BYTES:
+                    dropped += len((await self()).get("body", b""))
 
 
 class GoneError(Exception):

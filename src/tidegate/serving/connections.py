@@ -12,13 +12,13 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tidegate.serving.body import MAX_DROPPED_BYTES
+
 HEADER_SECONDS = 30.0
 """How long a client may take from connecting, or from a request's first byte, to the end of the request's header; and to read an answer."""
 
 MAX_HEADER_BYTES = 64 * 1024
 """Of a request's header, or of what a body has beside its bytes (trailers), behind the portion in which it begins."""
-MAX_DROPPED_BYTES = 64 * 1024 * 1024
-"""Of a body that was refused already: it is read and dropped for a while, because closing at once would cut the answer off."""
 
 
 class Connection(HttpToolsProtocol):

@@ -114,7 +114,7 @@ class Answering:
 class DirectConnection(Connection):
     """A connection whose plain predict requests take the short way."""
 
-    _begun = False  # a request began in the portion that is being read
+    _begun = 0  # requests that began in the portion that is being read
     _call: Call | None = None  # a request whose header may take the short way, and whose body is not whole yet
     _body = b""
     _alone: Handle | None = None  # whose model may be asked at once
@@ -139,11 +139,11 @@ class DirectConnection(Connection):
         if not self._take_known_way(data):
             begins = not self._inside
             super().data_received(data)
-            self._begun = False
+            begun, self._begun = self._begun, 0
             if self._call is not None:
                 self._take_long_way()
             taken, self._taken = self._taken, None
-            if begins and taken is not None and not self._inside:
+            if begins and begun == 1 and taken is not None and not self._inside:
                 self._head = cut_head(data, taken)
         if self._alone is not None:
             alone, self._alone = self._alone, None
@@ -152,7 +152,8 @@ class DirectConnection(Connection):
     def on_message_begin(self) -> None:
         """Called by the parser at a request's first byte."""
         super().on_message_begin()
-        self._begun = self._inside = True
+        self._begun += 1
+        self._inside = True
         self.scope["began"] = self._read_one()  # pyright: ignore[reportGeneralTypeIssues]  (a key of ours)
 
     def on_headers_complete(self) -> None:

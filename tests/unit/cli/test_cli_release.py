@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -193,9 +195,19 @@ def test_a_rollback_takes_a_checkpoint_by_itself(signed: Project) -> None:
     signed("--as", "olga", "approve", "delay@2")
     signed("--as", "ana", "promote", "delay@2")
     signed("--as", "ben", "rollback", "delay", "--reason", "bad")
-    signed("tick")
     assert signed.json("release", "verify", "delay")["ledgers"][0]["checkpoints"] >= 1
     assert max(path.name for path in Path("second-place/checkpoints/delay").iterdir()) == "00000009.json"
+
+
+def test_a_command_that_ends_has_told_and_checkpointed_a_long_ledger(signed: Project, hook: Receiver) -> None:
+    signed.ready(2)
+    signed("--as", "olga", "approve", "delay@2")
+    signed("--as", "ana", "promote", "delay@2")
+    command = [sys.executable, "-m", "tidegate", "--as", "ben"]
+    done = subprocess.run([*command, "rollback", "delay", "--reason", "bad"], capture_output=True, text=True, check=True)
+    assert "Error" not in done.stderr
+    assert Path("second-place/checkpoints/delay/00000009.json").exists()
+    assert b"rolled_back" in hook.got[-1][1]
 
 
 def test_without_a_place_no_checkpoint_is_taken_and_verify_says_so(tidegate: Project) -> None:

@@ -48,9 +48,12 @@ def test_serving_needs_the_bucket_alone(models, candidate, columns, fitted, flig
     assert predictor.signature == version.manifest.signature
 
 
-def test_the_same_content_is_the_same_version(models, candidate, boosted, flights):
+def test_the_same_content_is_the_same_version(models, candidate, boosted, flights, caplog):
     first = models.register(candidate)
+    models.register(candidate)
+    assert not caplog.records
     again = models.register(replace(candidate, description="said differently"))
+    assert "delay@1 holds this package already" in caplog.text
     other = models.register(replace(candidate, estimator=boosted, example=flights[["wind", "seats", "previous_delay"]]))
     assert again == first
     assert other.ref == "delay@2"

@@ -1,5 +1,7 @@
 """What follows an entry comes after it, and never in its way."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,9 +10,12 @@ from conftest_release_house import POLICY
 
 from tidegate.clock import Clock
 from tidegate.notices import DeliveryError, Outbox
+from tidegate.records.ledger import Frozen
 from tidegate.release import Checkpoints, FollowUp, Release
 from tidegate.release.checkpoints import BucketPlace
 from tidegate.release.followup import notice_of
+from tidegate.release.ledger import append
+from tidegate.store.bucket import open_bucket
 
 KEY = """-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
@@ -132,3 +137,24 @@ def test_insiders_alone_hear_of_names(house):
     assert [notice.type if notice else "" for notice in told] == [
         "", "release.judged", "release.approved", "release.promoted", "",
     ]  # fmt: skip
+
+
+ENDING = """
+import atexit, sys
+from pathlib import Path
+from tidegate.release.ledger import read_entries
+from tidegate.store.bucket import open_bucket
+
+bucket = open_bucket(Path(sys.argv[1]))
+atexit.register(lambda: print(len(read_entries(bucket, "delay"))))
+"""
+
+
+def test_a_long_ledger_is_read_by_a_process_that_ends(tmp_path):
+    """There no pool takes work any more."""
+    shop = open_bucket(tmp_path / "shop")
+    for number in range(12):
+        event = Frozen(reason=str(number))
+        append(shop, "delay", lambda _state, event=event: event, clock=Clock(), actor="ana")
+    done = subprocess.run([sys.executable, "-c", ENDING, str(tmp_path / "shop")], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("12\n", "")

@@ -13,6 +13,8 @@ from serving_shop import tensors
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from tidegate.serving.admission import OverloadedError
+from tidegate.serving.app import App
 from tidegate.serving.direct import DirectConnection
 
 PATH = "/v2/models/delay/infer"
@@ -265,6 +267,25 @@ def test_a_header_that_was_seen_before_is_answered_as_if_it_were_new(shop, monke
     alone, behind, parsed = asyncio.run(run())
     assert [behind[0][0], *behind[1:]] == [200, *alone]
     assert (parsed > 1) == again
+
+
+def test_a_header_is_never_taken_for_that_of_another_request_in_its_portion(shop, monkeypatch):
+    """The first of two in one portion is refused at once, so that the second takes the short way as well."""
+    begin = App.begin
+
+    def refusing(app, call, body, future):
+        if b"x-full" in call.headers:
+            raise OverloadedError("full", why="it is", retry_after=1)
+        return begin(app, call, body, future)
+
+    monkeypatch.setattr(App, "begin", refusing)
+
+    async def run():
+        async with Line(shop) as line:
+            named = [request(x_full="yes", body={"inputs": tensors(), "id": each}) for each in ("a", "other")]
+            return await line.ask(named[0] + request(), named[1], answers=3)
+
+    assert [status for status, _, _ in asyncio.run(run())] == [503, 200, 503]
 
 
 def test_who_keeps_asking_with_the_same_header_is_read_without_the_parser(shop, monkeypatch):
