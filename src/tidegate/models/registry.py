@@ -36,6 +36,7 @@ _AGAIN = 1e-4
 """Largest difference, absolute or relative, between an estimator and its package in the same format."""
 
 _log = logging.getLogger("tidegate.models")
+_WORDS = ("card", "description")
 _RUNTIMES = ("tidegate", "numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime", "skops")
 
 
@@ -63,8 +64,9 @@ class Models:
         for number in reversed(numbers):
             present = read_version(self._bucket, candidate.name, number)
             if _same_content(present.manifest, manifest):
-                if any(new not in {"", old} for new, old in _words(manifest, present.manifest)):
-                    _log.warning("%s holds this package already: its card and description stay as they are", present.ref)
+                said = [word for word in _WORDS if getattr(manifest, word) not in {"", getattr(present.manifest, word)}]
+                if said:
+                    _log.warning("%s holds this package already: its %s stays as it is", present.ref, " and ".join(said))
                 return self._indexed(present)
         for data in contents.files.values():
             put_object(self._bucket, data)
@@ -248,10 +250,6 @@ def _same_content(one: Manifest, other: Manifest) -> bool:
     return all(getattr(one, field) == getattr(other, field) for field in fields) and all(
         getattr(one.lineage, field) == getattr(other.lineage, field) for field in known
     )
-
-
-def _words(one: Manifest, other: Manifest) -> tuple[tuple[str, str], tuple[str, str]]:
-    return (one.card, other.card), (one.description, other.description)
 
 
 def _lineage(candidate: Candidate, given: Lineage | None) -> Lineage:

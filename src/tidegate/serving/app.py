@@ -137,8 +137,8 @@ class App:
         headers = self.finished(headers, body, call, close=close)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         # To close while more of a refused body comes would cut the answer off. uvicorn drops the rest itself where it does not close.
-        comes = reading.more and status != 408 and b"expect" not in call.headers
-        early = comes and call.headers.get(b"connection", b"").lower() == b"close"
+        closes = scope.get("http_version") == "1.0" or call.headers.get(b"connection", b"").lower() == b"close"
+        early = closes and reading.more and status != 408 and b"expect" not in call.headers
         await send({"type": "http.response.body", "body": body, "more_body": early})
         if early:
             await reading.drop()
