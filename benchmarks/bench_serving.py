@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import re
 import shutil
@@ -44,6 +45,7 @@ RUNS = 5
 PEER_RUNS = 3
 SWAPS = 1_000
 PEERS = ("mlflow", "mlserver", "bentoml", "fastapi")
+_LOG_STARTS, _LOG_TURNS = 6, 8
 _TIMEOUT = 0.5
 _PATIENCE = 120
 
@@ -291,21 +293,33 @@ def _spread(values: list[float]) -> str:
 
 
 def _log_cost(store: Path, folder: Path) -> list[Row]:
-    """The same requests with the log and without it, in turn."""
-    body = _body("tidegate", "forest", folder)
-    rates: dict[str, list[float]] = {"with": [], "without": []}
+    """The same requests with the log and without it, in turn: many short turns, as the machine's own pace changes all the time.
+
+    A turn is measured behind a second of the same load, so that as many rows are written in it as are answered; what is left at its end
+    is written in the pause behind it.
+    """
+    body, path = _body("tidegate", "forest", folder), "/v2/models/forest/infer"
+    costs: list[float] = []
     dropped = 0
-    both = [("with", ("-m", "tidegate")), ("without", (str(PROGRAMS / "serve_unlogged.py"),))]
-    for turn in range(RUNS):
-        for which, program in both if turn % 2 else both[::-1]:
-            port = free_port()
-            command = _tidegate(store, port, "forest", program=program)
-            with _running(command, port, "/v2/health/ready", folder):
-                _wrk(port, "/v2/models/forest/infer", body, 32, 1)
-                rates[which].append(_wrk(port, "/v2/models/forest/infer", body, 32, SECONDS)["rate"])
-                dropped += _health(port)["prediction_log"]["dropped"]
-    costs = [100 * (1 - with_log / without) for with_log, without in zip(rates["with"], rates["without"], strict=True)]
-    note = f"{dropped} rows dropped; profiles are made from the log, elsewhere"
+    for _ in range(_LOG_STARTS):  # no two processes lie in memory alike
+        ports = [free_port(), free_port()]
+        with (
+            _running(_tidegate(store, ports[0], "forest"), ports[0], "/v2/health/ready", folder),
+            _running(
+                _tidegate(store, ports[1], "forest", program=(str(PROGRAMS / "serve_unlogged.py"),)),
+                ports[1], "/v2/health/ready", folder,
+            ),
+        ):  # fmt: skip
+            for turn in range(_LOG_TURNS):
+                rates: dict[int, float] = {}
+                for port in ports if turn % 2 else ports[::-1]:
+                    _wrk(port, path, body, 32, 1)
+                    rates[port] = _wrk(port, path, body, 32, 2)["rate"]
+                    time.sleep(1.2)
+                costs.append(100 * (1 - rates[ports[0]] / rates[ports[1]]))
+            dropped += _health(ports[0])["prediction_log"]["dropped"]
+    error = 1.2533 * statistics.stdev(costs) / math.sqrt(len(costs))  # of a median of about normal values
+    note = f"{len(costs)} pairs, the median's standard error is {error:.1f}; {dropped} rows dropped; profiles are made from the log, elsewhere"
     return [Row("prediction log, share of throughput: tidegate", statistics.median(costs), "%", _spread(costs), 5.0, note)]
 
 
@@ -360,12 +374,13 @@ def _overload(store: Path, folder: Path, name: str, cost: str) -> list[Row]:
     with _running(_tidegate(store, port, name), port, "/v2/health/ready", folder):
         _wrk(port, path, body, 64, 2)
         loop = ["taskset", "-c", "1", sys.executable, str(PROGRAMS / "open_loop.py"), str(port), path, str(body)]
-        peaks, floods = [_wrk(port, path, body, 64, SECONDS)["rate"]], list[dict[str, int]]()
+        peaks, floods, good = [_wrk(port, path, body, 64, SECONDS)["rate"]], list[dict[str, int]](), list[float]()
         for _ in range(5):  # each between two looks at the peak: the machine's own pace changes by a third within a minute
             flood = [*loop, str(3 * peaks[-1]), str(2 * SECONDS), str(_TIMEOUT)]
-            floods.append(json.loads(subprocess.run(flood, capture_output=True, text=True, check=True).stdout))
+            told = json.loads(subprocess.run(flood, capture_output=True, text=True, check=True).stdout)
+            good.append(told["good"] / told.pop("lasted"))
+            floods.append(told)
             peaks.append(_wrk(port, path, body, 64, SECONDS)["rate"])
-    good = [counts["good"] / (2 * SECONDS) for counts in floods]
     lost = [100 * (1 - rate / statistics.mean(pair)) for rate, pair in zip(good, pairwise(peaks), strict=True)]
     total = {kind: sum(counts[kind] for counts in floods) for kind in floods[0]}
     note = f"{statistics.median(good):,.0f}/s of {statistics.median(peaks):,.0f}/s; "

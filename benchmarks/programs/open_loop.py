@@ -1,6 +1,7 @@
 """Asks at a fixed rate, whatever becomes of the answers. Arguments: port, path, file of the body, requests a second, seconds, timeout.
 
-Prints JSON: how many answers were good (200 in time), late, refused (503 with Retry-After), and how many never came.
+Prints JSON: how many answers were good (200 in time), late, refused (503 with Retry-After), and how many never came; and in ``lasted``
+the seconds to the last of the good ones: what waits when the asking ends is answered after it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Client(asyncio.Protocol):
     def __init__(self, counts: dict[str, int], free: deque[Client], timeout: float) -> None:
         self.counts, self.free, self.timeout = counts, free, timeout
         self.began = 0.0
+        self.answered = 0.0
         self.data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -47,11 +49,13 @@ class Client(asyncio.Protocol):
         hinted = status == 503 and b"retry-after" in head.lower()
         kind = "good" if status == 200 and taken <= self.timeout else "late" if status == 200 else "refused" if hinted else "odd"
         self.counts[kind] += 1
+        if kind == "good":
+            self.answered = self.began + taken
         self.began, self.data = 0.0, b""
         self.free.append(self)
 
 
-async def main(port: int, path: str, body: bytes, rate: float, seconds: float, within: float) -> dict[str, int]:
+async def main(port: int, path: str, body: bytes, rate: float, seconds: float, within: float) -> dict[str, float]:
     """Asks and counts."""
     counts = {"asked": 0, "good": 0, "late": 0, "refused": 0, "odd": 0, "unanswered": 0}
     free: deque[Client] = deque()
@@ -72,7 +76,7 @@ async def main(port: int, path: str, body: bytes, rate: float, seconds: float, w
     while any(client.began for client in clients) and perf_counter() - start < seconds + _PATIENCE:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     counts["unanswered"] = sum(client.began > 0 for client in clients)
-    return counts
+    return counts | {"lasted": max(client.answered for client in clients) - start}
 
 
 if __name__ == "__main__":

@@ -95,7 +95,9 @@ class PredictionLog:
     def _write(self, folder: str, part: str, columns: Mapping[str, NDArray[Any]]) -> None:
         if self._database is None:  # kept: to open one costs more than to write a part
             self._database = frames.connect()
-            self._database.execute("SET threads = 1")  # a server predicts beside this: its cores are not the log's
+            # A server predicts beside this: its cores are not the log's. And DuckDB's threads, when they have been idle for half a
+            # second, give back to the system what memory the whole process has free, which the server then has to ask for again.
+            self._database.execute("SET threads = 1; SET async_threads = 0")
         with tempfile.TemporaryDirectory(prefix="tidegate-") as scratch, self._database.cursor() as con:
             path = Path(scratch, "part.parquet")
             frames.relation(con, columns).write_parquet(str(path), compression="snappy")

@@ -31,6 +31,9 @@ MAX_BATCH_ROWS = 4_096
 _MEMORY = 0.98  # a call counts half as much after 34 further ones
 _OUTLIER = 4.0
 _ENOUGH = 10.0  # a batch in which the fixed cost is a tenth of the rest gains nothing by more rows
+_SHORT = 0.02
+"""Seconds. To cut a call that takes less would make nobody's wait much shorter. And a fit that has seen small calls only may take the
+fixed cost for far too little: cut by that, calls would stay small, and pay it again and again."""
 
 _log = logging.getLogger("tidegate.serving")
 
@@ -108,7 +111,7 @@ class Fit:
     @property
     def enough(self) -> float:
         """Rows beyond which a call gains nothing by more."""
-        return _ENOUGH * self.b / self.a if self.a else math.inf
+        return max(_ENOUGH * self.b, _SHORT) / self.a if self.a else math.inf
 
     def _solve(self) -> None:
         spread = self._weight * self._square - self._rows * self._rows

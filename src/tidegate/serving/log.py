@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.errors import TidegateError, UnavailableError
 from tidegate.frames import Columns
@@ -31,14 +33,15 @@ _log = logging.getLogger("tidegate.serving")
 
 
 class Served(NamedTuple):
-    """What one call of a model answered: inputs and outputs by name, and of each row its id, event time and seconds."""
+    """What one call of a model answered: inputs and outputs by name, an id for each row, and of each request rows, event time and seconds."""
 
     model: str
     version: int
     ids: list[str]
-    event_at: list[int]
+    rows: array[int]
+    event_at: array[int]
     served_at: int
-    seconds: list[float]
+    seconds: array[float]
     inputs: Columns
     outputs: Columns
 
@@ -163,13 +166,14 @@ class LogQueue:
 def columns_of(calls: Sequence[Served]) -> PredictionColumns:
     """The rows of calls of one version, one after the other."""
     first = calls[0]
+    rows = _put_together([served.rows for served in calls])
     return PredictionColumns(
         first.model,
         first.version,
-        list(chain.from_iterable(served.ids for served in calls)),
-        np.fromiter(chain.from_iterable(served.event_at for served in calls), dtype=np.int64),
+        list(chain.from_iterable([served.ids for served in calls])),
+        np.repeat(_put_together([served.event_at for served in calls]), rows),
         np.repeat([served.served_at for served in calls], [len(served.ids) for served in calls]),
-        np.fromiter(chain.from_iterable(served.seconds for served in calls), dtype=np.float64),
+        np.repeat(_put_together([served.seconds for served in calls]), rows),
         _joined([served.inputs for served in calls]),
         _joined([served.outputs for served in calls]),
     )
@@ -185,14 +189,17 @@ def _size(columns: Columns) -> int:
     return size
 
 
+def _put_together(parts: Sequence[array[Any]]) -> NDArray[Any]:
+    return np.frombuffer(b"".join(parts), dtype=parts[0].typecode)
+
+
 def _joined(parts: Sequence[Columns]) -> Columns:
-    return {name: _flat(np.concatenate([_rows(columns[name]) for columns in parts])) for name in parts[0]}
+    return {name: _concatenated([columns[name] for columns in parts]) for name in parts[0]}
 
 
-def _rows(values: Any) -> Any:
-    """[n, k]: one value per row may be written as [n] in one request and as [n, 1] in the next."""
-    return values if values.ndim == 2 else values.reshape(len(values), -1)
-
-
-def _flat(values: Any) -> Any:
-    return values.reshape(-1) if values.shape[1] == 1 else values
+def _concatenated(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """[n] or [n, k]: one value per row may be written as [n] in one request and as [n, 1] in the next."""
+    if {values.ndim for values in parts} != {1}:
+        parts = [values.reshape(len(values), -1) for values in parts]
+    found = np.concatenate(parts)
+    return found.reshape(-1) if found.ndim == 2 and found.shape[1] == 1 else found

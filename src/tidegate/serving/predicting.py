@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -125,21 +126,18 @@ class Predictions:
         served_at, now = self._clock.now(), perf_counter()
         bases = [new_id(served_at)] if len(askings) == 1 else new_ids(served_at, len(askings))
         ids: list[str] = []
-        event_at: list[int] = []
-        seconds: list[float] = []
+        every, event_at, seconds = array("q"), array("q"), array("d")
         for asking, base in zip(askings, bases, strict=True):
             rows, taken = asking.rows, now - asking.start
             asking.served_at = served_at
             asking.ids = [base] if rows == 1 else [f"{base}-{row}" for row in range(rows)]
             self._metrics.answered(handle, taken)
             ids += asking.ids
-            if rows == 1:
-                event_at.append(asking.event_at or served_at)
-                seconds.append(taken)
-            else:
-                event_at += [asking.event_at or served_at] * rows
-                seconds += [taken] * rows
-        self._log.put(Served(version.name, version.version, ids, event_at, served_at, seconds, call.columns, call.outputs))
+            every.append(rows)
+            event_at.append(asking.event_at or served_at)
+            seconds.append(taken)
+        served = Served(version.name, version.version, ids, every, event_at, served_at, seconds, call.columns, call.outputs)
+        self._log.put(served)
 
 
 def _asking(handle: Handle, request: Request, start: float, within: float) -> Asking:

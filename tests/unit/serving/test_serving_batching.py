@@ -251,13 +251,24 @@ def test_the_fit_expects_the_worst_of_what_it_has_not_seen():
 
 
 def test_a_batch_stops_where_more_rows_gain_nothing():
-    model = Doubling(per_row=0.004)
-    handle = handle_of(model, seconds=0.004)
+    model = Doubling(per_row=0.008)
+    handle = handle_of(model, seconds=0.008)
     line = line_of(handle)
     for rows in [1, 2] * 50:
-        line.fit.observe(rows, 0.004 * rows)
+        line.fit.observe(rows, 0.008 * rows)
     asyncio.run(flood(line, handle, [math.inf] * 6))
     assert max(model.sizes) <= 2  # not all six; a busy machine makes a call look dearer than it is
+
+
+def test_a_short_call_is_not_cut_even_if_more_rows_seem_to_gain_nothing():
+    """Where all calls of late were small, nobody knows their fixed cost: to stay with small ones would cost half of what a model can do."""
+    model = Doubling(per_row=0.0001)
+    handle = handle_of(model, seconds=0.0001)
+    line = line_of(handle)
+    for rows in [1, 2] * 50:
+        line.fit.observe(rows, 0.0001 * rows)
+    asyncio.run(flood(line, handle, [math.inf] * 60))
+    assert model.sizes == [60]
 
 
 def line_of(handle, **room):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from tidegate.serving.log import LogQueue, Served, columns_of
 
 
 def served(rows, first=0, version=3, **inputs):
+    """Two requests, the first of one row; or one."""
+    every = array("q", [1, rows - 1] if rows > 1 else [rows])
     return Served(
-        "delay", version, [f"id{first + row}" for row in range(rows)], [5] * rows, 7, [0.25] * rows,
+        "delay", version, [f"id{first + row}" for row in range(rows)], every, array("q", [5, 6][: len(every)]), 7,
+        array("d", [0.25, 0.5][: len(every)]),
         {"wind": np.arange(rows) * 1.0, "carrier": np.array(["AA"] * rows, dtype=object)} | inputs,
         {"probability": np.full(rows, 0.5, dtype=np.float32)},
     )  # fmt: skip
@@ -22,9 +26,9 @@ def test_calls_become_columns_one_after_the_other():
     columns = columns_of([served(2, X=np.array([[1.0, np.nan], [3.0, 4.0]])), served(3, 2, wind=column, X=np.ones((3, 2)))])
     assert (columns.model, columns.version) == ("delay", 3)
     assert columns.ids == [f"id{row}" for row in range(5)]
-    assert columns.event_at.tolist() == [5] * 5
+    assert columns.event_at.tolist() == [5, 6, 5, 6, 6]
     assert columns.served_at.tolist() == [7] * 5
-    assert columns.seconds.tolist() == [0.25] * 5
+    assert columns.seconds.tolist() == [0.25, 0.5, 0.25, 0.5, 0.5]
     assert columns.inputs["wind"].tolist() == [0.0, 1.0, 4.0, 5.0, 6.0]
     assert columns.inputs["carrier"].tolist() == ["AA"] * 5
     assert columns.inputs["X"].shape == (5, 2)
