@@ -13,7 +13,6 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +32,17 @@ _log = logging.getLogger("tidegate.serving")
 
 
 class Served(NamedTuple):
-    """What one call of a model answered: inputs and outputs by name, an id for each row, and of each request rows, event time and seconds."""
+    """What one call of a model answered: inputs and outputs by name, and of each request its rows, event time and seconds.
+
+    It waits for a second, in few pieces: small objects that stay leave holes between those that go, and the next requests' memory lies
+    all over the place. So ``ids``, one for each row, are one text, a line each.
+    """
 
     model: str
     version: int
-    ids: list[str]
+    ids: str
+    total: int
+    """Rows in all."""
     rows: array[int]
     event_at: array[int]
     served_at: int
@@ -77,7 +82,7 @@ class LogQueue:
 
     def put(self, served: Served) -> bool:
         """Queues the rows of a call; False if they were dropped."""
-        rows, size = len(served.ids), _size(served.inputs) + _size(served.outputs)
+        rows, size = served.total, _size(served.inputs) + _size(served.outputs)
         with self._lock:
             if self._waiting + rows > self._max_waiting or self._bytes + size > MAX_WAITING_BYTES:
                 self.dropped += rows
@@ -108,7 +113,7 @@ class LogQueue:
         self._hand_on_all(again)
         left = 0 if self._again else self._waiting
         while left > 0 and (batch := self._take()):
-            left -= sum(len(served.ids) for served in batch)
+            left -= sum(served.total for served in batch)
             versions: dict[tuple[str, int], list[Served]] = {}
             for served in batch:
                 versions.setdefault((served.model, served.version), []).append(served)
@@ -122,7 +127,7 @@ class LogQueue:
 
     def _hand_on(self, calls: list[Served]) -> bool:
         """Writes calls of one version, or drops them; False if they are to be tried again."""
-        rows = sum(len(served.ids) for served in calls)
+        rows = sum(served.total for served in calls)
         try:
             self._append(columns_of(calls))
         except Exception as error:  # noqa: BLE001 - whatever the log does, serving goes on
@@ -146,7 +151,7 @@ class LogQueue:
             while self._queue and rows < BATCH_ROWS:
                 size, served = self._queue.popleft()
                 batch.append(served)
-                rows += len(served.ids)
+                rows += served.total
                 self._bytes -= size
             self._waiting -= rows
         return batch
@@ -170,9 +175,9 @@ def columns_of(calls: Sequence[Served]) -> PredictionColumns:
     return PredictionColumns(
         first.model,
         first.version,
-        list(chain.from_iterable([served.ids for served in calls])),
+        "\n".join([served.ids for served in calls]).split("\n"),
         np.repeat(_put_together([served.event_at for served in calls]), rows),
-        np.repeat([served.served_at for served in calls], [len(served.ids) for served in calls]),
+        np.repeat([served.served_at for served in calls], [served.total for served in calls]),
         np.repeat(_put_together([served.seconds for served in calls]), rows),
         _joined([served.inputs for served in calls]),
         _joined([served.outputs for served in calls]),

@@ -136,7 +136,8 @@ class Predictions:
             every.append(rows)
             event_at.append(asking.event_at or served_at)
             seconds.append(taken)
-        served = Served(version.name, version.version, ids, every, event_at, served_at, seconds, call.columns, call.outputs)
+        lines, inputs, outputs = "\n".join(ids), call.columns, call.outputs
+        served = Served(version.name, version.version, lines, len(ids), every, event_at, served_at, seconds, inputs, outputs)
         self._log.put(served)
 
 

@@ -7,6 +7,7 @@ accepting, finishes what it has begun, writes the prediction log out, and ends w
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import importlib
@@ -48,6 +49,8 @@ _SWITCH_SECONDS = 0.001
 _GARBAGE = 10_000
 """New objects after which cycles are looked for: a request leaves none, and what waits to be logged would be looked at again and again."""
 _LOOK_TICKS = 10  # of a tenth of a second
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_KEPT_BYTES = {_TRIM_THRESHOLD: 64 << 20, _MMAP_THRESHOLD: 32 << 20}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +137,7 @@ def serve(
         gc.collect()
         gc.set_threshold(_GARBAGE)
         gc.freeze()  # what is loaded now lives as long as the process: collections need not look at it again
+        _keep_freed_memory()
         try:
             server.run(sockets=[listener])
         finally:
@@ -143,6 +147,16 @@ def serve(
             log.stop()
     finally:
         listener.close()
+
+
+def _keep_freed_memory() -> None:
+    """Has the GNU C library keep what is freed, up to some megabytes.
+
+    The log asks for as much again every second, and to get it from the system costs more than to use it: a fault for each page.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for setting, size in _KEPT_BYTES.items():
+            mallopt(setting, size)
 
 
 def _check_names(offers: Sequence[Offer]) -> None:

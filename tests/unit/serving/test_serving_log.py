@@ -14,7 +14,7 @@ def served(rows, first=0, version=3, **inputs):
     """Two requests, the first of one row; or one."""
     every = array("q", [1, rows - 1] if rows > 1 else [rows])
     return Served(
-        "delay", version, [f"id{first + row}" for row in range(rows)], every, array("q", [5, 6][: len(every)]), 7,
+        "delay", version, "\n".join(f"id{first + row}" for row in range(rows)), rows, every, array("q", [5, 6][: len(every)]), 7,
         array("d", [0.25, 0.5][: len(every)]),
         {"wind": np.arange(rows) * 1.0, "carrier": np.array(["AA"] * rows, dtype=object)} | inputs,
         {"probability": np.full(rows, 0.5, dtype=np.float32)},
