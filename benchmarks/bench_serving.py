@@ -6,8 +6,8 @@ MLflow's scoring server, MLServer, BentoML with adaptive batching, and what one 
 - log: the same requests to a server whose prediction log throws everything away; the difference is what the log costs. Profiles are made
   from the log, elsewhere.
 - overload: models that stay native, three times as many requests (of 32 rows) a second as they can answer, each wanted within half a second.
-  To turn a request away costs 20 to 30 us, of which system calls need 18. So what is lost depends on what an answer costs: half a millisecond,
-  or two, with which about as many are answered as by BentoML at its best.
+  To turn a request away takes some 33 us under load (13 in the kernel, the rest with cold caches). So what is lost depends on what an answer
+  costs: half a millisecond, or two, with which about as many are answered as by BentoML at its best.
 - swaps: two versions promoted in turn while wrk asks; every one of them is served before the next one comes. The server looks at the
   pointer every 20 ms here, so that this takes a minute.
 - rollout: the second version answers half of the requests, and each of the two models answers the others' requests as well, unseen.
